@@ -1,0 +1,33 @@
+"""The Django app."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy as _
+
+
+class CiamTokenConfig(AppConfig):
+    """Registers the checks and lets ``migrate`` make the first signing key."""
+
+    name = "django_ciam_token"
+    verbose_name = _("Token service")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Connect what has to be connected once."""
+        from django_ciam_token import checks, cors
+
+        checks.register()
+        cors.connect()
+        post_migrate.connect(_make_first_signing_key, sender=self)
+
+
+def _make_first_signing_key(*, using: str, verbosity: int, **_: Any) -> None:
+    from django_ciam_token import signing_keys
+
+    made = signing_keys.ensure_signing_key(using=using)
+    if made is not None and verbosity:
+        print(f"  Made the first signing key: {made.kid} ({made.algorithm})")  # noqa: T201

@@ -1,0 +1,162 @@
+"""What ``manage.py check`` says about the site; the ids are stable and listed in the README.
+
+The checks of signing keys ask the database, so, as Django has it, they run with ``check --database
+default`` and as part of ``migrate``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register as register_check
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.utils import timezone
+
+from django_ciam_token import keyring, signing_keys
+from django_ciam_token.conf import ciam_settings, option_names, site_values
+from django_ciam_token.models import SigningKey
+
+_SHORTEST_SECRET: Final = 32
+
+
+def register() -> None:
+    """Register the checks with Django."""
+    register_check(check_settings, Tags.security)
+    register_check(check_signing_keys, Tags.database)
+
+
+def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Check the setting ``CIAM_TOKEN`` without asking the database."""
+    try:
+        names = list(site_values())
+    except ImproperlyConfigured as error:
+        return [_error("E001", str(error), "Write CIAM_TOKEN = {'ISSUER': 'https://…'}.")]
+    return [
+        *_check_names(names),
+        *_check_values(),
+        *_check_issuer(),
+        *_check_secrets(),
+        *_check_lead(),
+    ]
+
+
+def check_signing_keys(
+    app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Check that there is a key to sign with, now and after the fallback secrets are gone."""
+    using = signing_keys.database()
+    if using not in (databases or ()):
+        return []
+    if SigningKey._meta.db_table not in connections[using].introspection.table_names():
+        return []  # Not migrated yet; migrate makes the first key.
+    keys = SigningKey.objects.using(using).all()
+    key = signing_keys.active_key(keys, timezone.now())
+    if key is None:
+        return [_error("E007", "There is no active signing key.", _MAKE_A_KEY)]
+    if not signing_keys.is_decryptable(key):
+        message = f"None of the site's secrets decrypts the active signing key {key.kid}."
+        return [_error("E008", message, f"List the former secret in SECRET_KEY_FALLBACKS again. {_MAKE_A_KEY}")]
+    return list(_warn_about(key))
+
+
+_MAKE_A_KEY: Final = "Make a key with: manage.py rotate_signing_key --now"
+
+
+def _warn_about(key: SigningKey) -> Iterator[CheckMessage]:
+    if not keyring.is_encrypted_with_current_secret(
+        key.encrypted_private_key, purpose=keyring.SIGNING_KEY
+    ):
+        yield Warning(
+            f"The active signing key {key.kid} is encrypted with a fallback secret.",
+            hint="Run manage.py rotate_signing_key before you remove that secret.",
+            id="django_ciam_token.W002",
+        )
+    if key.algorithm != ciam_settings.SIGNING_ALGORITHM:
+        yield Warning(
+            f"SIGNING_ALGORITHM is {ciam_settings.SIGNING_ALGORITHM}, but the active signing key is of "
+            f"{key.algorithm}.",
+            hint="The setting is for keys made from now on; make one with: manage.py rotate_signing_key",
+            id="django_ciam_token.W003",
+        )
+
+
+def _check_names(names: list[str]) -> Iterator[CheckMessage]:
+    known = option_names()
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(str(name).upper(), known, n=1, cutoff=0.5)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}."
+            yield _error("E004", f"CIAM_TOKEN has no setting {name!r}.", hint)
+
+
+def _check_values() -> Iterator[CheckMessage]:
+    for name in option_names():
+        if name == "ISSUER" and "ISSUER" not in site_values():
+            continue  # A message of its own.
+        try:
+            getattr(ciam_settings, name)
+        except ImproperlyConfigured as error:
+            yield _error("E003", str(error), "See the settings in the README.")
+
+
+def _check_issuer() -> Iterator[CheckMessage]:
+    issuer = site_values().get("ISSUER")
+    if issuer is None:
+        yield _error(
+            "E002",
+            "CIAM_TOKEN['ISSUER'] is missing.",
+            "Set it to the site's address, such as 'https://id.example.com'. It goes into every token.",
+        )
+    elif isinstance(issuer, str) and not _is_issuer(issuer):
+        yield _error(
+            "E005",
+            f"CIAM_TOKEN['ISSUER'] is {issuer!r}, which is not an https URL without query and fragment.",
+            "RFC 8414 §2 requires one. With DEBUG = True http is accepted as well.",
+        )
+
+
+def _is_issuer(issuer: str) -> bool:
+    try:
+        parts = urlsplit(issuer)
+    except ValueError:
+        return False
+    schemes = ("https", "http") if settings.DEBUG else ("https",)
+    return parts.scheme in schemes and bool(parts.netloc) and not parts.query and not parts.fragment
+
+
+def _check_secrets() -> Iterator[CheckMessage]:
+    try:
+        secrets = ciam_settings.SECRETS
+    except ImproperlyConfigured:
+        return  # Reported with the other values.
+    if any(len(secret) < _SHORTEST_SECRET for secret in secrets):
+        message = f"A secret that protects tokens is shorter than {_SHORTEST_SECRET} characters."
+        hint = "Make SECRET_KEY, its fallbacks or CIAM_TOKEN['SECRETS'] long and random."
+        if settings.DEBUG:
+            yield Warning(message, hint=hint, id="django_ciam_token.W001")
+        else:
+            yield _error("E006", message, hint)
+
+
+def _check_lead() -> Iterator[CheckMessage]:
+    try:
+        lead = ciam_settings.SIGNING_KEY_LEAD
+        needed = ciam_settings.JWKS_MAX_AGE + ciam_settings.SIGNING_KEY_CACHE_LIFETIME
+    except ImproperlyConfigured:
+        return
+    if lead <= needed:
+        yield _error(
+            "E009",
+            f"SIGNING_KEY_LEAD ({lead}) is not longer than JWKS_MAX_AGE and SIGNING_KEY_CACHE_LIFETIME "
+            f"together ({needed}): verifiers would meet tokens signed with a key they don't know.",
+            "Lengthen SIGNING_KEY_LEAD or shorten the other two.",
+        )
+
+
+def _error(number: str, message: str, hint: str) -> Error:
+    return Error(message, hint=hint, id=f"django_ciam_token.{number}")

@@ -1,0 +1,206 @@
+"""Client authentication (RFC 6749 §2.3): client_secret_basic, client_secret_post and none."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from urllib.parse import unquote_plus
+
+from django.contrib.auth.hashers import check_password
+from django.db import router
+from django.db.models import F
+from django.views.decorators.debug import sensitive_variables
+
+from django_ciam_token import signals
+from django_ciam_token.errors import InvalidClient, InvalidRequest
+from django_ciam_token.models import Client
+from django_ciam_token.transactions import retry
+
+logger = logging.getLogger("django_ciam_token")
+
+DIGEST_PREFIX: Final = "sha256$"
+# Never equal to a digest: its hexadecimal part is no hexadecimal.
+_NO_DIGEST: Final = DIGEST_PREFIX + "-" * 64
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a request claims; nothing of it has been checked."""
+
+    client_id: str
+    secret: str | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _StoredSecret:
+    digest: str = field(repr=False)
+    expires_at: datetime | None
+
+
+def secret_digest(secret: str) -> str:
+    """Return what is stored of a secret that the service drew.
+
+    256 random bits can't be guessed, so a slow password hash would buy nothing and cost every refresh
+    hundreds of milliseconds.
+    """
+    return DIGEST_PREFIX + hashlib.sha256(secret.encode()).hexdigest()
+
+
+def uses_basic(authorization: str | None) -> bool:
+    """Tell whether an Authorization header is of the Basic scheme, in any case (RFC 7617 §2)."""
+    return authorization is not None and authorization.partition(" ")[0].lower() == "basic"
+
+
+@sensitive_variables()
+def read_credentials(authorization: str | None, parameters: Mapping[str, str]) -> Credentials:
+    """Find the one way in which a request authenticates its client.
+
+    Args:
+        authorization: the Authorization header; a scheme other than Basic is not ours and is ignored.
+        parameters: of the form, each given once and not empty.
+
+    Raises:
+        InvalidRequest: client_id is missing, or more than one method was used (RFC 6749 §2.3).
+        InvalidClient: the Basic header is malformed, or the method is one that is not served.
+    """
+    in_body = parameters.get("client_id")
+    secret = parameters.get("client_secret")
+    asserted = "client_assertion" in parameters or "client_assertion_type" in parameters
+    if uses_basic(authorization):
+        if secret is not None or asserted:
+            raise InvalidRequest(
+                "use one way of client authentication: the Authorization header or the form, not both",
+                reason="several_authentication_methods",
+            )
+        basic = _read_basic(authorization or "")
+        if in_body is not None and in_body != basic.client_id:
+            raise InvalidRequest(
+                "client_id differs from the one in the Authorization header",
+                reason="client_id_mismatch",
+            )
+        return basic
+    if asserted:
+        if secret is not None:
+            raise InvalidRequest(
+                "use one way of client authentication: client_secret or client_assertion, not both",
+                reason="several_authentication_methods",
+            )
+        raise InvalidClient(reason="unsupported_authentication_method")
+    if in_body is None:
+        raise InvalidRequest("client_id is missing; send it in the form body", reason="missing_client_id")
+    return Credentials(client_id=in_body, secret=secret)
+
+
+@sensitive_variables()
+def authenticate(credentials: Credentials, *, now: datetime) -> Client:
+    """Return the client whose credentials these are.
+
+    An unknown client costs the same query and the same comparison as a wrong secret, and every failure
+    looks the same from outside.
+
+    Raises:
+        InvalidClient: they are wrong; the reason is logged and signalled.
+        TemporarilyUnavailable: the database refused.
+    """
+    client, secrets = _find(credentials.client_id)
+    failure = _check(client, secrets, credentials.secret, now)
+    if client is not None and failure is None:
+        return client
+    reason = failure or "unknown_client"
+    # What an unknown client sent as its name might be anything, a secret in the wrong field included.
+    known = client.client_id if client is not None else None
+    logger.warning(
+        "Client authentication failed for %s: %s",
+        known or "an unknown client_id",
+        reason,
+        extra={"event": "client_authentication_failed", "client_id": known, "reason": reason},
+    )
+    signals.send_after_commit(
+        signals.client_authentication_failed,
+        sender=Client,
+        using=_database(),
+        client_id=known,
+        reason=reason,
+    )
+    raise InvalidClient(reason=reason)
+
+
+def _database() -> str:
+    return router.db_for_write(Client)
+
+
+def _find(client_id: str) -> tuple[Client | None, Sequence[_StoredSecret]]:
+    """Read a client and its secrets in one statement: a row for each secret, one if it has none."""
+    rows = (
+        Client.objects.using(_database())
+        .filter(client_id=client_id)
+        .annotate(stored_digest=F("secrets__secret_digest"), stored_expires_at=F("secrets__expires_at"))
+        .order_by()
+    )
+    # A trailing space is nothing to MariaDB, so what came back is compared once more.
+    found = [client for client in retry(lambda: list(rows), using=_database()) if client.client_id == client_id]
+    secrets = [
+        _StoredSecret(digest=client.stored_digest, expires_at=client.stored_expires_at)
+        for client in found
+        if client.stored_digest is not None
+    ]
+    return (found[0] if found else None), secrets
+
+
+def _check(
+    client: Client | None, secrets: Sequence[_StoredSecret], presented: str | None, now: datetime
+) -> str | None:
+    """Return why the client is refused, or None; the work does not depend on whether it exists."""
+    live = [stored for stored in secrets if stored.expires_at is None or stored.expires_at > now]
+    digests = [stored.digest for stored in live] or [_NO_DIGEST]
+    matched = [_matches(presented or "", stored) for stored in digests]
+    if client is None:
+        return "unknown_client"
+    if not client.is_active:
+        return "client_disabled"
+    if not secrets and not client.must_have_secret:
+        # Public. A secret that nobody gave it is refused like a wrong one.
+        return None if presented is None else "unexpected_secret"
+    if presented is None:
+        return "missing_secret"
+    if any(matched):
+        return None
+    return _explain(secrets, presented)
+
+
+def _explain(secrets: Sequence[_StoredSecret], presented: str) -> str:
+    """Say what an operator would want to know about a wrong secret."""
+    for stored in secrets:
+        if hmac.compare_digest(presented.encode(), stored.digest.encode()):
+            return "stored_digest_presented"
+        if _matches(presented, stored.digest):
+            return "expired_secret"
+    return "wrong_secret"
+
+
+def _matches(presented: str, digest: str) -> bool:
+    if digest.startswith(DIGEST_PREFIX):
+        return hmac.compare_digest(secret_digest(presented), digest)
+    # Brought along from elsewhere, with the password hash it had there.
+    return check_password(presented, digest)
+
+
+def _read_basic(authorization: str) -> Credentials:
+    try:
+        encoded = authorization.partition(" ")[2].strip()
+        client_id, colon, secret = base64.b64decode(encoded, validate=True).decode("utf-8").partition(":")
+        # RFC 6749 §2.3.1: both were form-encoded before they were joined.
+        client_id = unquote_plus(client_id, errors="strict")
+        secret = unquote_plus(secret, errors="strict")
+    except (binascii.Error, ValueError):
+        raise InvalidClient(reason="malformed_basic") from None
+    if not client_id or not colon or "\x00" in client_id + secret:
+        raise InvalidClient(reason="malformed_basic")
+    return Credentials(client_id=client_id, secret=secret or None)

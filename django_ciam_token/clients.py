@@ -1,0 +1,120 @@
+"""Registering clients and replacing their secrets."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import router, transaction
+from django.utils import timezone
+
+from django_ciam_token import signals
+from django_ciam_token.client_authentication import secret_digest
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.models import ApplicationType, Client, ClientSecret
+from django_ciam_token.transactions import retry
+
+logger = logging.getLogger("django_ciam_token")
+
+# The prefix lets secret scanners recognise it; all characters survive form-encoding unchanged.
+SECRET_PREFIX: Final = "ciam_cs_"
+_SECRET_BYTES: Final = 32
+
+
+def create_client(
+    *, name: str, application_type: ApplicationType | str, **fields: Any
+) -> tuple[Client, str | None]:
+    """Register a client and return it with its secret, which can't be had again.
+
+    Args:
+        name: what people call it.
+        application_type: ``web`` and ``m2m`` get a secret; ``spa`` and ``mobile`` do not (the secret is None).
+        fields: further fields of `Client`.
+
+    Raises:
+        django.core.exceptions.ValidationError: a field is wrong, or the client_id is taken.
+    """
+    client = Client(name=name, application_type=application_type, **fields)
+    client.full_clean()
+    with transaction.atomic(using=_database()):
+        client.save(using=_database(), force_insert=True)
+        secret = _add_secret(client, timezone.now()) if client.must_have_secret else None
+    return client, secret
+
+
+def rotate_client_secret(
+    client: Client, *, overlap: timedelta | None = None, now: datetime | None = None
+) -> str:
+    """Give a client a new secret and return it; it can't be had again.
+
+    The newest of its present secrets goes on working for the overlap, any other ends now, so there are
+    never more than two.
+
+    Args:
+        client: confidential afterwards, even if it was public before.
+        overlap: how long the present secret still works; the setting ``CLIENT_SECRET_OVERLAP`` if None.
+        now: the present, by default the host's clock.
+
+    Raises:
+        TemporarilyUnavailable: the database refused; nothing was changed.
+    """
+    now = now or timezone.now()
+    ends_at = now + (ciam_settings.CLIENT_SECRET_OVERLAP if overlap is None else overlap)
+    using = _database()
+
+    def write() -> str:
+        with transaction.atomic(using=using):
+            # Two rotations at once: the second waits here and then sees the first one's secret.
+            Client.objects.using(using).select_for_update().get(pk=client.pk)
+            present = ClientSecret.objects.using(using).filter(client=client)
+            present.filter(expires_at__lte=now).delete()
+            for position, stored in enumerate(present.order_by("-pk")):
+                end = ends_at if position == 0 else now
+                stored.expires_at = end if stored.expires_at is None else min(end, stored.expires_at)
+                stored.save(using=using, update_fields=["expires_at"])
+            return _add_secret(client, now)
+
+    secret = retry(write, using=using)
+    logger.info(
+        "Client %s got a new secret; the one before works until %s",
+        client.client_id,
+        ends_at.isoformat(),
+        extra={"event": "client_secret_rotated", "client_id": client.client_id},
+    )
+    signals.send_after_commit(
+        signals.client_secret_rotated,
+        sender=Client,
+        using=using,
+        client=client,
+        replaced_expires_at=ends_at,
+    )
+    return secret
+
+
+def import_client_secret(client: Client, password_hash: str) -> ClientSecret:
+    """Let a client keep a secret from elsewhere, of which only a Django password hash is known.
+
+    Every refresh then costs what that hash costs; give the client a new secret when you can.
+
+    Raises:
+        ValueError: it is not a hash in Django's form.
+    """
+    if "$" not in password_hash:
+        raise ValueError("not a password hash as Django writes it, such as pbkdf2_sha256$…")
+    return ClientSecret.objects.using(_database()).create(
+        client=client, secret_digest=password_hash, last_four="????"
+    )
+
+
+def _add_secret(client: Client, now: datetime) -> str:
+    secret = SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+    ClientSecret.objects.using(_database()).create(
+        client=client, secret_digest=secret_digest(secret), last_four=secret[-4:], created_at=now
+    )
+    return secret
+
+
+def _database() -> str:
+    return router.db_for_write(Client)

@@ -1,0 +1,200 @@
+"""The site's settings: one dict, ``CIAM_TOKEN``, read whenever a value is used.
+
+Nothing is copied at import time, so ``override_settings`` works and no reload hook is needed.
+`django_ciam_token.checks` runs every parser below once, so that a wrong value is found by
+``manage.py check`` and not by the first refresh.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final, Generic, TypeVar, overload
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+T = TypeVar("T")
+
+SIGNING_ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")
+ACCESS_TOKEN_PROFILES: Final = ("ciam", "rfc9068")
+
+# JavaScript counts milliseconds in a double and PostgreSQL's interval ends far later; ten years is
+# longer than any token should live and keeps `now + lifetime` inside what datetime can hold.
+_LONGEST: Final = timedelta(days=3660)
+
+
+class Option(Generic[T]):
+    """One member of ``CIAM_TOKEN``: its default and the parser that gives it its type.
+
+    Reading it raises `ImproperlyConfigured` when the site's value is of the wrong type.
+    """
+
+    def __init__(self, parse: Callable[[Any], T], *, default: Any) -> None:
+        self.parse = parse
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Option[T]: ...
+    @overload
+    def __get__(self, instance: Settings, owner: type) -> T: ...
+    def __get__(self, instance: Settings | None, owner: type) -> Option[T] | T:
+        if instance is None:
+            return self
+        value = site_values().get(self.name, self.default)
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"CIAM_TOKEN[{self.name!r}] {error}.") from error
+
+
+def site_values() -> Mapping[str, Any]:
+    """Return the site's ``CIAM_TOKEN`` as written.
+
+    Raises:
+        ImproperlyConfigured: it is not a dict.
+    """
+    values = getattr(settings, "CIAM_TOKEN", {})
+    if not isinstance(values, Mapping):
+        raise ImproperlyConfigured("CIAM_TOKEN must be a dict of settings.")
+    return values
+
+
+def _lifetime(value: Any) -> timedelta:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        try:
+            value = timedelta(seconds=value)
+        except (OverflowError, ValueError):
+            value = None
+    if not isinstance(value, timedelta) or not timedelta(0) < value <= _LONGEST:
+        raise ValueError("must be a timedelta or a number of seconds, more than 0 and at most ten years")
+    return value
+
+
+def _lifetime_or_none(value: Any) -> timedelta | None:
+    return None if value is None else _lifetime(value)
+
+
+def _lifetime_or_zero(value: Any) -> timedelta:
+    if value in (0, timedelta(0)) and not isinstance(value, bool):
+        return timedelta(0)
+    return _lifetime(value)
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a string that is not empty")
+    return value
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be True or False")  # noqa: TRY004 - the one error the descriptor expects
+    return value
+
+
+def _one_of(*choices: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return str(value)
+
+    return parse
+
+
+def _callable(value: Any) -> Callable[..., Any]:
+    if isinstance(value, str):
+        try:
+            value = import_string(value)
+        except ImportError as error:
+            raise ValueError(f"cannot be imported: {error}") from error
+    if not callable(value):
+        raise ValueError("must be a callable or the dotted path of one")
+    return value  # type: ignore[no-any-return]
+
+
+def _callable_or_none(value: Any) -> Callable[..., Any] | None:
+    return None if value is None else _callable(value)
+
+
+def _string_mapping(value: Any) -> Mapping[str, str]:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise ValueError("must be a dict whose keys are strings")
+    return value
+
+
+def _grants(value: Any) -> Mapping[str, Callable[..., Any]]:
+    return {name: _callable(path) for name, path in _string_mapping(value).items()}
+
+
+def _secrets(value: Any) -> tuple[str, ...]:
+    if value is None:
+        value = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    if isinstance(value, str) or not all(isinstance(secret, (str, bytes)) for secret in value) or not value:
+        raise ValueError("must be a list of strings, the one to sign with first")
+    return tuple(secret.decode("latin-1") if isinstance(secret, bytes) else secret for secret in value)
+
+
+class Settings:
+    """The typed view of ``CIAM_TOKEN``; the README describes each member."""
+
+    ISSUER = Option(_string, default=None)
+    """The ``iss`` of every token and the origin of every URL in the discovery document."""
+    SECRETS = Option(_secrets, default=None)
+    """Secrets that tokens and keys at rest are protected with; ``SECRET_KEY`` and its fallbacks."""
+    SCOPES = Option(
+        _string_mapping,
+        default={
+            "openid": "Sign you in",
+            "profile": "Read your profile",
+            "email": "Read your email address",
+        },
+    )
+    """Scope name to description: what clients may be allowed and discovery names."""
+    GRANTS = Option(_grants, default={"refresh_token": "django_ciam_token.grants.refresh_token.refresh"})
+    """``grant_type`` to the callable (or its dotted path) that serves it; see `grants`."""
+
+    ACCESS_TOKEN_LIFETIME = Option(_lifetime, default=300)
+    ID_TOKEN_LIFETIME = Option(_lifetime, default=1_800)
+    REFRESH_TOKEN_LIFETIME = Option(_lifetime, default=86_400)
+    """The idle time-out: how long a refresh token may lie unused."""
+    SESSION_LIFETIME = Option(_lifetime_or_none, default=timedelta(days=30))
+    """The absolute limit, from the first tokens on; None for no limit."""
+    REFRESH_TOKEN_GRACE_PERIOD = Option(_lifetime_or_zero, default=30)
+    """How long the predecessor of a refresh token is answered with the same successor again."""
+
+    ACCESS_TOKEN_PROFILE = Option(_one_of(*ACCESS_TOKEN_PROFILES), default="ciam")
+    SUBJECT = Option(_callable_or_none, default=None)
+    """``(user) -> str``: the ``sub`` of a user; must never change for one user."""
+    ACCESS_TOKEN_CLAIMS = Option(_callable_or_none, default=None)
+    """``(*, user, client, scope) -> dict``: further claims of access tokens."""
+    ID_TOKEN_CLAIMS = Option(_callable_or_none, default=None)
+    """``(*, user, client, scope) -> dict``: further claims of id_tokens."""
+    ISSUANCE_POLICY = Option(_callable_or_none, default=None)
+    """``(*, user, client, scope) -> bool``: may these tokens be issued, or refreshed, now?"""
+    END_SESSIONS_ON_PASSWORD_CHANGE = Option(_boolean, default=True)
+    CLIENT_ADDRESS = Option(_callable, default="django_ciam_token.views.base.remote_address")
+    """``(request) -> str | None``: the caller's address; override it behind a proxy."""
+
+    SIGNING_ALGORITHM = Option(_one_of(*SIGNING_ALGORITHMS), default="RS256")
+    """The algorithm of the next signing key that is made."""
+    SIGNING_KEY_LEAD = Option(_lifetime, default=3_600)
+    """How long a new key is published before it signs."""
+    SIGNING_KEY_CACHE_LIFETIME = Option(_lifetime, default=60)
+    """How long a process may work with the keys it has read."""
+    JWKS_MAX_AGE = Option(_lifetime, default=300)
+    """How long verifiers may cache the JWK Set."""
+    CLIENT_SECRET_OVERLAP = Option(_lifetime_or_zero, default=timedelta(days=7))
+    """How long a replaced client secret goes on working."""
+
+
+def option_names() -> tuple[str, ...]:
+    """Return the name of every setting there is."""
+    return tuple(name for name, value in vars(Settings).items() if isinstance(value, Option))
+
+
+ciam_settings: Final = Settings()

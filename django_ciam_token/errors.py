@@ -1,0 +1,117 @@
+"""The errors of the token service, as the RFCs name them.
+
+``reason`` says exactly what happened and goes to the log and to signals; it never reaches the client.
+"""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import ClassVar
+
+# RFC 6749 §5.2: %x20-21 / %x23-5B / %x5D-7E.
+_NOT_ALLOWED_IN_DESCRIPTION = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
+
+
+class OAuthError(Exception):
+    """An error answer; subclasses fill in the code and the status.
+
+    Args:
+        description: what the developer of the client should do, in the characters RFC 6749 §5.2 allows.
+        reason: what happened, for the operator; one of few fixed words, never a value from the request.
+    """
+
+    error: ClassVar[str]
+    status: ClassVar[HTTPStatus] = HTTPStatus.BAD_REQUEST
+
+    def __init__(self, description: str = "", *, reason: str = "") -> None:
+        self.description = _NOT_ALLOWED_IN_DESCRIPTION.sub("?", description)
+        self.reason = reason or self.error
+        super().__init__(self.reason)
+
+    def members(self) -> dict[str, str]:
+        """Return the members of the JSON body, in order (RFC 6749 §5.2)."""
+        body = {"error": self.error}
+        if self.description:
+            body["error_description"] = self.description
+        return body
+
+
+class InvalidRequest(OAuthError):
+    """The request is malformed: a parameter is missing, repeated or unreadable (RFC 6749 §5.2)."""
+
+    error = "invalid_request"
+
+
+class ContentTooLarge(InvalidRequest):
+    """The body is larger than any honest token request (RFC 9110 §15.5.14)."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
+class UnsupportedContent(InvalidRequest):
+    """The body is not an ``application/x-www-form-urlencoded`` form (RFC 9110 §15.5.16)."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class WrongMethod(InvalidRequest):
+    """The endpoint does not serve this HTTP method (RFC 9110 §15.5.6)."""
+
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+
+
+class InvalidClient(OAuthError):
+    """Client authentication failed (RFC 6749 §5.2); the wire never says why."""
+
+    error = "invalid_client"
+    status = HTTPStatus.UNAUTHORIZED
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(reason=reason)
+
+
+class InvalidGrant(OAuthError):
+    """The refresh token is wrong (RFC 6749 §5.2); the wire never says why."""
+
+    error = "invalid_grant"
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(reason=reason)
+
+
+class UnauthorizedClient(OAuthError):
+    """The client is authentic but may not use this grant (RFC 6749 §5.2)."""
+
+    error = "unauthorized_client"
+
+
+class UnsupportedGrantType(OAuthError):
+    """No grant is registered under this name (RFC 6749 §5.2)."""
+
+    error = "unsupported_grant_type"
+
+
+class InvalidScope(OAuthError):
+    """The scope is malformed or wider than what was granted (RFC 6749 §5.2)."""
+
+    error = "invalid_scope"
+
+
+class ServerError(OAuthError):
+    """Something unforeseen happened; nothing was changed (RFC 6749 §4.1.2.1)."""
+
+    error = "server_error"
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class TemporarilyUnavailable(OAuthError):
+    """The database can't serve now; the same request may be sent again (RFC 6749 §4.1.2.1).
+
+    Never `InvalidGrant`: on that a client deletes its session.
+    """
+
+    error = "temporarily_unavailable"
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    retry_after: ClassVar[int] = 1
+    """Seconds, for the Retry-After header."""

@@ -1,0 +1,165 @@
+"""The refresh-token grant (RFC 6749 §6, RFC 9700 §4.14)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.views.decorators.debug import sensitive_variables
+
+from django_ciam_token import keyring, scopes, sessions, signals, token_string
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.errors import InvalidGrant, UnauthorizedClient
+from django_ciam_token.grants import require
+from django_ciam_token.models import Client, RefreshToken, RevocationReason
+from django_ciam_token.sessions import Caller, Rotation, Verdict
+from django_ciam_token.token_string import GenuineToken
+from django_ciam_token.tokens import IssuedTokens, SignedTokens, Subject, sign_tokens
+from django_ciam_token.transactions import LostRace, retry
+
+logger = logging.getLogger("django_ciam_token")
+
+
+@sensitive_variables()
+def refresh(
+    *, client: Client, parameters: Mapping[str, str], caller: Caller, now: datetime
+) -> IssuedTokens:
+    """Rotate a refresh token and issue fresh tokens for its session.
+
+    Raises:
+        InvalidRequest: there is no refresh_token.
+        UnauthorizedClient: the client may not use refresh tokens.
+        InvalidGrant: the token is wrong, in whichever way. If it was a reused one, its session has ended.
+        InvalidScope: the scope is malformed or wider than first granted; the token is still good.
+        TemporarilyUnavailable: the database refused; the same request may be sent again.
+    """
+    text = require(parameters, "refresh_token")
+    if not client.refresh_tokens_enabled:
+        raise UnauthorizedClient(
+            "this application may not use refresh tokens; ask its operator",
+            reason="refresh_tokens_disabled",
+        )
+    try:
+        presented = token_string.authenticate(text, keyring.token_keys())
+    except token_string.NotGenuine:
+        raise InvalidGrant(reason="not_genuine") from None
+    request = _Refresh(client, presented, parameters.get("scope"), caller, now, sessions.database())
+    return retry(request.attempt, using=request.using)
+
+
+@dataclass
+class _Refresh:
+    """One request, which may take several attempts.
+
+    What was drawn and signed is kept from one attempt to the next: nobody has seen it yet, and after a
+    COMMIT of which we don't know whether it happened, the nonce tells whether the rotation is ours.
+    """
+
+    client: Client
+    presented: GenuineToken
+    requested_scope: str | None
+    caller: Caller
+    now: datetime
+    using: str
+    rotation: Rotation | None = field(default=None, init=False)
+    signed: SignedTokens | None = field(default=None, init=False, repr=False)
+
+    def attempt(self) -> IssuedTokens:
+        """Read, decide and act; every attempt reads in a transaction of its own.
+
+        MariaDB would show a second reading within one transaction the row as it was.
+        """
+        reading = sessions.read(self.presented.family, using=self.using)
+        if reading is None:
+            raise InvalidGrant(reason="unknown_session")
+        session = reading.session
+        verdict = sessions.judge(reading, self.presented, client=self.client, now=self.now)
+        if self.rotation is not None and sessions.has_rotated(session, self.rotation):
+            return self._rotated(session, self.rotation)
+        if verdict is Verdict.ROTATE:
+            return self._rotate(session)
+        if verdict is Verdict.REPLAY:
+            return self._replay(session)
+        return self._end(session)
+
+    def _rotate(self, session: RefreshToken) -> IssuedTokens:
+        if self.rotation is None:
+            key = keyring.token_keys()[0]
+            self.rotation = sessions.prepare_rotation(session, self.presented, key=key)
+        # All that can fail, and the signatures, come before the transaction: no lock is held meanwhile.
+        self._sign(session)
+        if not sessions.rotate(
+            session, self.rotation, client=self.client, caller=self.caller, now=self.now, using=self.using
+        ):
+            raise LostRace
+        return self._rotated(session, self.rotation)
+
+    def _rotated(self, session: RefreshToken, rotation: Rotation) -> IssuedTokens:
+        signals.send_after_commit(
+            signals.tokens_refreshed,
+            sender=RefreshToken,
+            using=self.using,
+            session=session,
+            client=self.client,
+        )
+        refresh_token = token_string.encode(rotation.successor, keyring.token_keys()[0])
+        return IssuedTokens(signed=self._sign(session), refresh_token=refresh_token)
+
+    def _replay(self, session: RefreshToken) -> IssuedTokens:
+        refresh_token = sessions.successor_again(session, self.presented)
+        tokens = IssuedTokens(signed=self._sign(session), refresh_token=refresh_token)
+        self._report("Session %s: predecessor answered with its successor again", session, "replayed")
+        signals.send_after_commit(
+            signals.tokens_replayed,
+            sender=RefreshToken,
+            using=self.using,
+            session=session,
+            client=self.client,
+        )
+        return tokens
+
+    def _end(self, session: RefreshToken) -> IssuedTokens:
+        # The revocation is committed before the error is raised: nothing may roll it back.
+        if sessions.revoke(session, reason=RevocationReason.REUSE, now=self.now):
+            self._report(
+                "Session %s: superseded refresh token reused, session ended",
+                session,
+                "reuse_detected",
+                level=logging.WARNING,
+            )
+            signals.send_after_commit(
+                signals.reuse_detected,
+                sender=RefreshToken,
+                using=self.using,
+                session=session,
+                client=self.client,
+            )
+        raise InvalidGrant(reason="reuse")
+
+    def _sign(self, session: RefreshToken) -> SignedTokens:
+        if self.signed is None:
+            # RFC 6749 §6: a narrower scope is this access token's; the session keeps what was granted.
+            scope = scopes.narrow(session.scopes, self.requested_scope)
+            self._require_policy(session, scope)
+            subject = Subject(
+                client=self.client,
+                user=session.user,
+                scope=scope,
+                session_id=session.pk,
+                auth_time=session.auth_time,
+            )
+            self.signed = sign_tokens(subject, now=self.now)
+        return self.signed
+
+    def _require_policy(self, session: RefreshToken, scope: tuple[str, ...]) -> None:
+        policy = ciam_settings.ISSUANCE_POLICY
+        if policy is not None and not policy(user=session.user, client=self.client, scope=scope):
+            raise InvalidGrant(reason="policy")
+
+    def _report(
+        self, message: str, session: RefreshToken, event: str, *, level: int = logging.INFO
+    ) -> None:
+        fields = {"event": event, "session_id": str(session.pk), "client_id": self.client.client_id}
+        logger.log(level, message, session.pk, extra=fields)

@@ -1,0 +1,52 @@
+"""``manage.py issue_tokens``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import CommandError, CommandParser
+
+from django_ciam_token.api import issue_tokens
+from django_ciam_token.errors import OAuthError
+from django_ciam_token.management.commands import TokenCommand, add_json_option, find_client
+
+
+class Command(TokenCommand):
+    """Issues first tokens from the command line."""
+
+    help = "Begin a session: print first tokens for a user of an application, or for a machine."
+    examples = (
+        "  manage.py issue_tokens --client customer-portal --user alice\n"
+        '  manage.py issue_tokens --client customer-portal --user alice --scope "openid" --json\n'
+        "  manage.py issue_tokens --client nightly-export"
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options."""
+        parser.add_argument("--client", required=True, metavar="CLIENT_ID")
+        parser.add_argument("--user", metavar="USERNAME", help="Who signs in; leave out for an m2m client.")
+        parser.add_argument("--scope", help="Names separated by spaces; all that the client may have if left out.")
+        add_json_option(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Issue and print."""
+        client = find_client(options["client"])
+        user = None if options["user"] is None else _find_user(options["user"])
+        try:
+            answer = issue_tokens(client=client, user=user, scope=options["scope"])
+        except OAuthError as error:
+            raise CommandError(f"{error.error}: {error.description or error.reason}") from error
+        if options["json"]:
+            self.write_json(answer)
+            return
+        for name, value in answer.items():
+            self.stdout.write(f"{name}: {value}")
+
+
+def _find_user(username: str) -> Any:
+    model = get_user_model()
+    try:
+        return model._default_manager.get_by_natural_key(username)  # type: ignore[attr-defined]
+    except model.DoesNotExist as error:
+        raise CommandError(f"There is no user {username!r}. Create one with: manage.py createsuperuser") from error

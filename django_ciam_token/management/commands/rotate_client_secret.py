@@ -1,0 +1,65 @@
+"""``manage.py rotate_client_secret``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from django_ciam_token.clients import rotate_client_secret
+from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.management.commands import TokenCommand, add_json_option, duration, find_client
+
+
+class Command(TokenCommand):
+    """Replaces the secret of an application without downtime."""
+
+    help = (
+        "Give an application a new client_secret, shown now and never again. The present one goes on "
+        "working for the overlap, so that both ends can be changed one after the other."
+    )
+    examples = (
+        "  manage.py rotate_client_secret customer-portal\n"
+        "  manage.py rotate_client_secret customer-portal --overlap 12h\n"
+        "  manage.py rotate_client_secret customer-portal --overlap 0   # it was leaked: end it now"
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options."""
+        parser.add_argument("client_id", metavar="CLIENT_ID")
+        parser.add_argument(
+            "--overlap",
+            type=duration,
+            help="How long the present secret still works: 90s, 15m, 12h, 7d, 2w, or 0 to end it now. "
+            "The setting CLIENT_SECRET_OVERLAP (7d) if left out.",
+        )
+        parser.add_argument(
+            "--make-confidential",
+            action="store_true",
+            help="Give a single-page or mobile application its first secret. Installed copies that do not "
+            "send it are refused from then on.",
+        )
+        add_json_option(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Draw the secret and show it."""
+        client = find_client(options["client_id"])
+        is_public = not client.must_have_secret and not client.secrets.exists()
+        if is_public and not options["make_confidential"]:
+            raise CommandError(
+                f"{client.client_id} is a public client and has no secret. With one, every installed copy "
+                "that does not send it is refused. If you want that, add --make-confidential."
+            )
+        try:
+            secret = rotate_client_secret(client, overlap=options["overlap"])
+        except TemporarilyUnavailable as error:
+            raise CommandError("The database refused; nothing was changed. Try again.") from error
+        replaced = client.secrets.exclude(expires_at=None).first()
+        if options["json"]:
+            ends = {"replaced_secret_expires_at": replaced.expires_at.isoformat()} if replaced else {}
+            self.write_json({"client_id": client.client_id, "client_secret": secret, **ends})
+            return
+        self.stdout.write(f"client_id: {client.client_id}\nclient_secret: {secret}")
+        self.stdout.write("Keep the client_secret now: it is not stored and can't be shown again.")
+        if replaced:
+            self.stdout.write(f"The secret that ends with {replaced.last_four} works until {replaced.expires_at}.")

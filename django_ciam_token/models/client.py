@@ -1,0 +1,249 @@
+"""Clients: the applications that may have tokens, and their secrets."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from django_ciam_token import scopes
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.errors import InvalidScope
+
+if TYPE_CHECKING:
+    _CharField = models.CharField[str, str]
+else:
+    _CharField = models.CharField
+
+# Only characters that form-encoding leaves alone: libraries that encode them inside Basic and
+# libraries that forget to then send the same.
+validate_client_id = RegexValidator(
+    r"\A[A-Za-z0-9._~-]+\Z",
+    _("Use only letters, digits and the characters . _ ~ -"),
+)
+
+
+def new_client_id() -> str:
+    """Draw a client_id: letters and digits only, so that a double click selects all of it."""
+    return secrets.token_hex(16)
+
+
+def default_scope() -> str:
+    """Return the scope of a client of which nothing else was said."""
+    return "openid"
+
+
+def validate_scope(value: str) -> None:
+    """Accept only scopes that the setting ``SCOPES`` names."""
+    try:
+        unknown = [name for name in scopes.parse(value) if name not in ciam_settings.SCOPES]
+    except InvalidScope:
+        raise ValidationError(_("Write scope names separated by single spaces.")) from None
+    if unknown:
+        raise ValidationError(
+            _("Unknown scope %(unknown)s. The site knows: %(known)s."),
+            params={"unknown": ", ".join(unknown), "known": ", ".join(ciam_settings.SCOPES)},
+        )
+
+
+def validate_origins(value: str) -> None:
+    """Accept only origins as browsers write them (RFC 6454 §6.2)."""
+    for origin in value.split():
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or origin != _origin(parts):
+            raise ValidationError(
+                _("%(origin)s is not an origin; write it like https://app.example.com"),
+                params={"origin": origin},
+            )
+
+
+def validate_lifetime(value: timedelta) -> None:
+    """Accept only lifetimes that end."""
+    if not timedelta(0) < value <= timedelta(days=3660):
+        raise ValidationError(_("A lifetime is more than nothing and at most ten years."))
+
+
+def validate_grace_period(value: timedelta) -> None:
+    """Accept zero, strict one-time use, as well."""
+    if value:
+        validate_lifetime(value)
+
+
+def _origin(parts: Any) -> str:
+    return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+class CaseSensitiveCharField(_CharField):
+    """A CharField that tells upper from lower case on every database.
+
+    MariaDB and MySQL compare without regard to case unless told otherwise, and no one collation name
+    is known to all databases.
+    """
+
+    def db_parameters(self, connection: Any) -> Any:
+        """Add the collation where the database needs one."""
+        parameters: Any = super().db_parameters(connection)
+        if connection.vendor == "mysql":
+            parameters["collation"] = "utf8mb4_bin"
+        return parameters
+
+
+class ApplicationType(models.TextChoices):
+    """The four kinds of application; the first and last must keep a secret."""
+
+    WEB = "web", _("Web application")
+    SPA = "spa", _("Single-page application")
+    MOBILE = "mobile", _("Mobile application")
+    M2M = "m2m", _("Machine to machine")
+
+
+class Client(models.Model):
+    """An application that may have tokens (RFC 6749 §2)."""
+
+    client_id = CaseSensitiveCharField(
+        _("client_id"), max_length=100, unique=True, default=new_client_id, validators=[validate_client_id]
+    )
+    name = models.CharField(_("name"), max_length=200)
+    application_type = models.CharField(
+        _("application type"),
+        max_length=10,
+        choices=ApplicationType.choices,
+        help_text=_(
+            "Web and machine-to-machine applications run on a server and get a secret. Single-page and "
+            "mobile applications can't keep one."
+        ),
+    )
+    scope = models.TextField(
+        _("allowed scopes"),
+        default=default_scope,
+        validators=[validate_scope],
+        help_text=_("Names separated by spaces. Taking one away ends the sessions that were granted it."),
+    )
+    is_active = models.BooleanField(
+        _("active"),
+        default=True,
+        help_text=_("An application that is switched off can't refresh any token."),
+    )
+    refresh_tokens_enabled = models.BooleanField(_("refresh tokens enabled"), default=True)
+
+    access_token_lifetime = models.DurationField(
+        _("access token lifetime"), null=True, blank=True, validators=[validate_lifetime]
+    )
+    id_token_lifetime = models.DurationField(
+        _("id_token lifetime"), null=True, blank=True, validators=[validate_lifetime]
+    )
+    refresh_token_lifetime = models.DurationField(
+        _("refresh token lifetime"),
+        null=True,
+        blank=True,
+        validators=[validate_lifetime],
+        help_text=_("How long a refresh token may lie unused. Every refresh begins it anew."),
+    )
+    session_lifetime = models.DurationField(
+        _("session lifetime"),
+        null=True,
+        blank=True,
+        validators=[validate_lifetime],
+        help_text=_("The end of a session, however busy it is, counted from its first tokens."),
+    )
+    refresh_token_grace_period = models.DurationField(
+        _("grace period"),
+        null=True,
+        blank=True,
+        validators=[validate_grace_period],
+        help_text=_(
+            "How long the predecessor of a refresh token is answered with the same successor again. "
+            "0 is strict one-time use: an application that asks twice is signed out."
+        ),
+    )
+    audience = models.CharField(
+        _("audience"),
+        max_length=255,
+        blank=True,
+        help_text=_("The aud of access tokens; the client_id if empty."),
+    )
+    allowed_origins = models.TextField(
+        _("allowed origins"),
+        blank=True,
+        validators=[validate_origins],
+        help_text=_("Where a browser may call from, such as https://app.example.com, separated by spaces."),
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("client")
+        verbose_name_plural = _("clients")
+        ordering = ("name", "pk")
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def must_have_secret(self) -> bool:
+        """Whether this type of application is always confidential (RFC 6749 §2.1)."""
+        return self.application_type in (ApplicationType.WEB, ApplicationType.M2M)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes that it may be granted."""
+        return tuple(self.scope.split())
+
+    @property
+    def token_audience(self) -> str:
+        """The ``aud`` of its access tokens."""
+        return self.audience or self.client_id
+
+    # The lifetimes in force: the client's own, or the site's.
+
+    @property
+    def effective_access_token_lifetime(self) -> timedelta:
+        """How long its access tokens live."""
+        return self.access_token_lifetime or ciam_settings.ACCESS_TOKEN_LIFETIME
+
+    @property
+    def effective_id_token_lifetime(self) -> timedelta:
+        """How long its id_tokens live."""
+        return self.id_token_lifetime or ciam_settings.ID_TOKEN_LIFETIME
+
+    @property
+    def effective_refresh_token_lifetime(self) -> timedelta:
+        """How long its refresh tokens may lie unused."""
+        return self.refresh_token_lifetime or ciam_settings.REFRESH_TOKEN_LIFETIME
+
+    @property
+    def effective_session_lifetime(self) -> timedelta | None:
+        """How long its sessions last; None for no limit."""
+        return self.session_lifetime or ciam_settings.SESSION_LIFETIME
+
+    @property
+    def effective_grace_period(self) -> timedelta:
+        """How long a predecessor is answered again; zero is a value of its own."""
+        if self.refresh_token_grace_period is None:
+            return ciam_settings.REFRESH_TOKEN_GRACE_PERIOD
+        return self.refresh_token_grace_period
+
+
+class ClientSecret(models.Model):
+    """One secret of a client: never the secret, only what is needed to recognise it."""
+
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="secrets")
+    # "sha256$<hex>" for secrets that the service drew; any of Django's password hashes for imported ones.
+    secret_digest = models.CharField(_("digest"), max_length=255, editable=False)
+    last_four = models.CharField(_("ends with"), max_length=4, editable=False)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("client secret")
+        verbose_name_plural = _("client secrets")
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"…{self.last_four}"

@@ -1,0 +1,81 @@
+"""Sessions: one row each, however often it is refreshed."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from django_ciam_token.identifiers import uuid7
+from django_ciam_token.models.client import Client
+
+
+class RevocationReason(models.TextChoices):
+    """Why a session was ended."""
+
+    REUSE = "reuse", _("a superseded refresh token was used")
+    CLIENT = "client", _("by the application")
+    OPERATOR = "operator", _("by an operator")
+    USER = "user", _("by the user")
+
+
+class RefreshToken(models.Model):
+    """A session (token family): the one refresh token that is current, and its circumstances.
+
+    Rotation updates this row in place, so the table is as large as there are sessions, not as there
+    were refreshes. Made for 100 million rows:
+
+    - The key is a UUIDv7: 16 bytes on PostgreSQL and MariaDB, drawn by any host without asking, part of the
+      token string (so a refresh needs this one index and the table can be partitioned or distributed
+      by it), and ascending, so that inserts touch few pages and a walk in key order goes from old to new.
+    - The only further indexes are the two foreign keys, for "all sessions of this user" and "of
+      this client". A rotation writes neither, nor any other indexed column, so on PostgreSQL it is a
+      heap-only update that no index hears of; therefore expiry has no index, and the clean-up walks
+      the key instead. The migration leaves room on each page for such updates.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    client = models.ForeignKey(
+        Client, on_delete=models.CASCADE, related_name="refresh_tokens", verbose_name=_("client")
+    )
+    # Deleting a user must delete the sessions: a row without a user is a machine's (and would come alive as one).
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="ciam_refresh_tokens",
+        null=True,
+        blank=True,
+        verbose_name=_("user"),
+    )
+    scope = models.TextField(_("scope"))
+    """What was first granted; a narrower access token does not narrow it (RFC 6749 §6)."""
+    generation = models.PositiveIntegerField(_("generation"), default=0)
+    """How many rotations there were; the only thing that order is taken from."""
+    secret_digest = models.BinaryField(max_length=32, editable=False)
+    nonce = models.BinaryField(max_length=16, editable=False)
+    """Drawn by the last rotation: together with the predecessor it gives the current token again."""
+    session_auth_hash = models.CharField(max_length=128, blank=True, editable=False)
+    """As in Django's own sessions: changes with the user's password."""
+    auth_time = models.DateTimeField(_("signed in"), null=True, blank=True)
+    issued_at = models.DateTimeField(_("started"))
+    rotated_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
+    """By the database's clock; only its distance from that clock is ever used."""
+    expires_at = models.DateTimeField(_("expires"))
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+    revoked_reason = models.CharField(
+        _("reason"), max_length=20, blank=True, choices=RevocationReason.choices
+    )
+    last_address = models.GenericIPAddressField(_("address"), null=True, blank=True)
+    last_user_agent = models.CharField(_("user agent"), max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scope first granted."""
+        return tuple(self.scope.split())

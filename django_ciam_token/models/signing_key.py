@@ -1,0 +1,54 @@
+"""Signing keys and the state that follows from their timestamps."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class SigningKeyState(Enum):
+    """Where a key is in its life."""
+
+    PUBLISHED = "published"
+    """In the JWK Set, so that verifiers come to know it; not yet signing."""
+    ACTIVE = "active"
+    """Signing."""
+    RETIRED = "retired"
+    """In the JWK Set for the tokens that it has signed; no longer signing."""
+    REMOVED = "removed"
+    """Gone from the JWK Set: whatever it signed is refused."""
+
+
+class SigningKey(models.Model):
+    """A key pair. Nothing stores its state: it is computed, so no job has to run for it to change."""
+
+    kid = models.CharField("kid", max_length=64, unique=True, editable=False)
+    algorithm = models.CharField(_("algorithm"), max_length=10, editable=False)
+    public_jwk = models.JSONField(_("public key"), editable=False)
+    encrypted_private_key = models.TextField(editable=False)
+    """PKCS #8 PEM, encrypted with a key derived from the site's secrets."""
+    created_at = models.DateTimeField(_("published"), editable=False)
+    active_at = models.DateTimeField(_("active"), editable=False)
+    retired_at = models.DateTimeField(_("retired"), null=True, editable=False)
+    removed_at = models.DateTimeField(_("removed"), null=True, editable=False)
+
+    class Meta:
+        verbose_name = _("signing key")
+        verbose_name_plural = _("signing keys")
+        ordering = ("-active_at", "-pk")
+
+    def __str__(self) -> str:
+        return self.kid
+
+    def state(self, now: datetime) -> SigningKeyState:
+        """Return the state at an instant."""
+        if self.removed_at is not None and self.removed_at <= now:
+            return SigningKeyState.REMOVED
+        if self.retired_at is not None and self.retired_at <= now:
+            return SigningKeyState.RETIRED
+        if self.active_at <= now:
+            return SigningKeyState.ACTIVE
+        return SigningKeyState.PUBLISHED

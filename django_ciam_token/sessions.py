@@ -1,0 +1,296 @@
+"""Sessions: begun once, rotated again and again, revoked at last.
+
+Every write is one statement that names the state it expects, so that no other request can slip in
+between a check and a write.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, Final
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import router, transaction
+from django.db.models import DurationField, ExpressionWrapper, F
+from django.utils.crypto import constant_time_compare
+
+from django_ciam_token import keyring, scopes, signals, token_string
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.errors import InvalidGrant
+from django_ciam_token.models import Client, RefreshToken, RevocationReason
+from django_ciam_token.token_string import GenuineToken, TokenKey
+from django_ciam_token.transactions import DatabaseNow, retry
+
+logger = logging.getLogger("django_ciam_token")
+
+_USER_AGENT_LENGTH: Final = 200
+
+
+@dataclass(frozen=True)
+class Caller:
+    """From where a request came, to show to users and operators; nothing is decided by it."""
+
+    address: str | None = None
+    user_agent: str = ""
+
+    @classmethod
+    def of(cls, *, address: str | None, user_agent: str) -> Caller:
+        """Make what a header or a proxy says fit to be stored: a wrong address becomes None."""
+        try:
+            parsed = ipaddress.ip_address((address or "").partition("%")[0])
+        except ValueError:
+            parsed = None
+        printable = "".join(character for character in user_agent if character.isprintable())
+        return cls(address=str(parsed) if parsed else None, user_agent=printable[:_USER_AGENT_LENGTH])
+
+
+class Verdict(Enum):
+    """What to do with a genuine token of a live session."""
+
+    ROTATE = "rotate"
+    REPLAY = "replay"
+    """The immediate predecessor, within the grace period: the answer was lost or two asked at once."""
+    REUSE = "reuse"
+    """Superseded: the client or a thief holds a copy (RFC 9700 §4.14.2)."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A session as one SELECT saw it."""
+
+    session: RefreshToken
+    since_rotation: timedelta | None
+    """By the database's clock alone, so that hosts whose clocks differ agree; None before the first."""
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A rotation that was prepared: repeating it with the same nonce leads to the same row."""
+
+    nonce: bytes
+    successor: GenuineToken
+    session_auth_hash: str
+
+
+def database() -> str:
+    """Return the alias of the database that sessions are written to.
+
+    Reads of the grant go there as well: a replica that lags behind would show a superseded generation.
+    """
+    return router.db_for_write(RefreshToken)
+
+
+def new_session(
+    *,
+    client: Client,
+    user: AbstractBaseUser | None,
+    scope: tuple[str, ...],
+    auth_time: datetime | None,
+    caller: Caller,
+    now: datetime,
+) -> tuple[RefreshToken, str]:
+    """Make a new session, not yet saved, and its first refresh token."""
+    secret = token_string.new_secret()
+    session = RefreshToken(
+        client=client,
+        user=user,
+        scope=" ".join(scope),
+        secret_digest=token_string.digest(secret),
+        nonce=token_string.new_nonce(),
+        session_auth_hash=session_auth_hash(user),
+        auth_time=auth_time,
+        issued_at=now,
+        expires_at=_expiry(client, issued_at=now, now=now),
+        last_address=caller.address,
+        last_user_agent=caller.user_agent,
+    )
+    first = GenuineToken(family=session.pk, generation=session.generation, secret=secret)
+    return session, token_string.encode(first, keyring.token_keys()[0])
+
+
+def save_new(session: RefreshToken) -> None:
+    """Insert a new session.
+
+    A caller that rolls back a transaction around it has no session and must not hand out the token.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    using = database()
+    attempts = 0
+
+    def write() -> None:
+        nonlocal attempts
+        attempts += 1
+        # After a COMMIT whose outcome is unknown the row may be there already, and can only be ours.
+        if attempts > 1 and RefreshToken.objects.using(using).filter(pk=session.pk).exists():
+            return
+        with transaction.atomic(using=using):
+            session.save(using=using, force_insert=True)
+
+    retry(write, using=using)
+
+
+def read(family: uuid.UUID, *, using: str) -> Reading | None:
+    """Read a session and its user, and how long ago it was rotated, in one statement."""
+    age = ExpressionWrapper(DatabaseNow() - F("rotated_at"), output_field=DurationField())
+    rows = RefreshToken.objects.using(using).select_related("user").annotate(since_rotation=age)
+    session = rows.filter(pk=family).first()
+    return None if session is None else Reading(session=session, since_rotation=session.since_rotation)
+
+
+def judge(reading: Reading, presented: GenuineToken, *, client: Client, now: datetime) -> Verdict:
+    """Decide about a genuine token; pure, so that every case can be tested without a database.
+
+    Raises:
+        InvalidGrant: it is refused and nothing is to be done about it.
+    """
+    session = reading.session
+    # Presented by the wrong client it is refused, but must not burn the owner's session.
+    if session.client_id != client.pk:
+        raise InvalidGrant(reason="wrong_client")
+    _require_user_unchanged(session)
+    _require_live(session, client=client, now=now)
+    if not scopes.is_within(session.scopes, client.scopes):
+        raise InvalidGrant(reason="scope_withdrawn")
+    return _judge_generation(reading, presented, grace_period=client.effective_grace_period)
+
+
+def prepare_rotation(session: RefreshToken, presented: GenuineToken, *, key: TokenKey) -> Rotation:
+    """Draw the nonce of a rotation and compute the successor."""
+    nonce = token_string.new_nonce()
+    return Rotation(
+        nonce=nonce,
+        successor=token_string.successor(presented, nonce=nonce, key=key),
+        # Anew, so that a session outlives the secret that its old hash was made with.
+        session_auth_hash=session_auth_hash(session.user),
+    )
+
+
+def rotate(
+    session: RefreshToken, rotation: Rotation, *, client: Client, caller: Caller, now: datetime, using: str
+) -> bool:
+    """Carry out a rotation; False if another request rotated or revoked the session in between."""
+    changes: dict[str, Any] = {
+        "generation": rotation.successor.generation,
+        "secret_digest": token_string.digest(rotation.successor.secret),
+        "nonce": rotation.nonce,
+        "session_auth_hash": rotation.session_auth_hash,
+        "expires_at": _expiry(client, issued_at=session.issued_at, now=now),
+        "last_address": caller.address,
+        "last_user_agent": caller.user_agent,
+    }
+    expected = RefreshToken.objects.using(using).filter(
+        pk=session.pk, generation=session.generation, revoked_at=None
+    )
+    with transaction.atomic(using=using):
+        rotated = expected.update(rotated_at=DatabaseNow(), **changes)
+    return rotated == 1
+
+
+def has_rotated(session: RefreshToken, rotation: Rotation) -> bool:
+    """Tell whether the row is as this very rotation left it: its COMMIT succeeded after all."""
+    return bytes(session.nonce) == rotation.nonce
+
+
+def successor_again(session: RefreshToken, presented: GenuineToken) -> str | None:
+    """Return the current token as the winner of the race got it, recomputed from its predecessor.
+
+    None if it can't be: the presented secret was never this session's.
+    """
+    for key in keyring.token_keys():
+        candidate = token_string.successor(presented, nonce=bytes(session.nonce), key=key)
+        if token_string.matches(candidate.secret, bytes(session.secret_digest)):
+            return token_string.encode(candidate, key)
+    return None
+
+
+def revoke(session: RefreshToken, *, reason: RevocationReason, now: datetime) -> bool:
+    """End a session for good; False if it had been ended already.
+
+    Raises:
+        TemporarilyUnavailable: the database refused; the session may still be live.
+    """
+    using = database()
+    live = RefreshToken.objects.using(using).filter(pk=session.pk, revoked_at=None)
+
+    def write() -> bool:
+        with transaction.atomic(using=using):
+            return live.update(revoked_at=now, revoked_reason=reason) == 1
+
+    revoked = retry(write, using=using)
+    if revoked:
+        session.revoked_at, session.revoked_reason = now, reason
+        signals.send_after_commit(
+            signals.session_revoked, sender=RefreshToken, using=using, session=session, reason=str(reason)
+        )
+    return revoked
+
+
+def session_auth_hash(user: AbstractBaseUser | None) -> str:
+    """Return what changes when the user's password does; empty for a user model that has no such thing."""
+    hash_of = getattr(user, "get_session_auth_hash", None)
+    return "" if hash_of is None else str(hash_of())
+
+
+def _require_user_unchanged(session: RefreshToken) -> None:
+    user = session.user
+    if session.user_id is None:
+        return
+    # Without foreign keys in the database (MyISAM, raw SQL) a deleted user leaves the row behind; that
+    # must not turn a user's session into a machine's.
+    if user is None:
+        raise InvalidGrant(reason="user_deleted")
+    if not user.is_active:
+        raise InvalidGrant(reason="user_disabled")
+    if not ciam_settings.END_SESSIONS_ON_PASSWORD_CHANGE:
+        return
+    hashes = [session_auth_hash(user)]
+    # As django.contrib.auth does for its own sessions: SECRET_KEY is part of the hash.
+    if hasattr(user, "get_session_auth_fallback_hash"):
+        hashes.extend(user.get_session_auth_fallback_hash())
+    if not any(constant_time_compare(session.session_auth_hash, known) for known in hashes):
+        raise InvalidGrant(reason="password_changed")
+
+
+def _require_live(session: RefreshToken, *, client: Client, now: datetime) -> None:
+    if session.revoked_at is not None:
+        raise InvalidGrant(reason="revoked")
+    # The absolute end is computed anew, so that shortening the setting takes effect at once.
+    if min(session.expires_at, _expiry(client, issued_at=session.issued_at, now=now)) <= now:
+        raise InvalidGrant(reason="expired")
+
+
+def _judge_generation(reading: Reading, presented: GenuineToken, *, grace_period: timedelta) -> Verdict:
+    session = reading.session
+    if presented.generation < session.generation - 1:
+        return Verdict.REUSE
+    if presented.generation == session.generation - 1 and successor_again(session, presented):
+        since = reading.since_rotation
+        return Verdict.REPLAY if since is not None and since < grace_period else Verdict.REUSE
+    if presented.generation != session.generation or not token_string.matches(
+        presented.secret, bytes(session.secret_digest)
+    ):
+        # Signed with our key but unknown to our database: a restored backup, or a stolen SECRET_KEY.
+        logger.error(
+            "Session %s: a refresh token that this database never issued. Was a backup restored, or "
+            "a secret stolen?",
+            session.pk,
+            extra={"event": "refresh_token_not_issued_here", "session_id": str(session.pk)},
+        )
+        raise InvalidGrant(reason="never_issued")
+    if session.generation >= token_string.LAST_GENERATION:
+        raise InvalidGrant(reason="expired")
+    return Verdict.ROTATE
+
+
+def _expiry(client: Client, *, issued_at: datetime, now: datetime) -> datetime:
+    """Return when a session ends that is used now and then never again."""
+    idle = now + client.effective_refresh_token_lifetime
+    lifetime = client.effective_session_lifetime
+    return idle if lifetime is None else min(idle, issued_at + lifetime)

@@ -1,0 +1,48 @@
+"""What a host site can listen to.
+
+Every signal is sent after the change it speaks of was committed, with ``send_robust``: a receiver that
+fails is logged by Django and breaks no answer. No argument ever holds a token, a secret or a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from django.db import transaction
+from django.dispatch import Signal
+
+tokens_issued: Final = Signal()
+"""First tokens were issued. Arguments: ``session`` (None without a refresh token), ``client``, ``user``."""
+
+tokens_refreshed: Final = Signal()
+"""A refresh token was rotated. Arguments: ``session``, ``client``."""
+
+tokens_replayed: Final = Signal()
+"""A predecessor was answered with its successor again. Arguments: ``session``, ``client``."""
+
+reuse_detected: Final = Signal()
+"""A superseded refresh token was presented; its session was revoked. Arguments: ``session``, ``client``."""
+
+session_revoked: Final = Signal()
+"""A session was ended. Arguments: ``session``, ``reason``."""
+
+client_authentication_failed: Final = Signal()
+"""Client authentication failed. Arguments: ``client_id`` (None if no such client), ``reason``."""
+
+signing_key_rotated: Final = Signal()
+"""A new signing key was made. Arguments: ``kid``, ``algorithm``, ``active_at``."""
+
+client_secret_rotated: Final = Signal()
+"""A client got a new secret. Arguments: ``client``, ``last_four``, ``replaced_expires_at``."""
+
+
+def send_after_commit(signal: Signal, *, sender: type, using: str, **arguments: Any) -> None:
+    """Send a signal once the transaction around it, if there is one, is committed.
+
+    Costs nothing when nobody listens, which matters on the path of every refresh.
+    """
+    if signal.has_listeners(sender):
+        send: Callable[[], object] = partial(signal.send_robust, sender=sender, **arguments)
+        transaction.on_commit(send, using=using, robust=True)

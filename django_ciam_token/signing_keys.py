@@ -1,0 +1,245 @@
+"""The life of signing keys, and the copy of them that each process works with.
+
+A process reads the keys at most once per ``SIGNING_KEY_CACHE_LIFETIME``, and parses a key once in its
+life. A graceful rotation needs no reading at the moment it takes effect: the new key was read long
+before, and the state of every key follows from the clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import connections, router, transaction
+from django.db.models import Max, Q
+from django.utils import timezone
+
+from django_ciam_token import jose, keyring, signals
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.errors import ServerError
+from django_ciam_token.models import Client, SigningKey, SigningKeyState
+from django_ciam_token.transactions import UNAVAILABLE, retry
+
+logger = logging.getLogger("django_ciam_token")
+
+# Verifiers may allow for clocks that go wrong by this much, so tokens outlive their exp by it.
+_LEEWAY: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class KeySet:
+    """The keys of the site as this process last read them."""
+
+    keys: tuple[SigningKey, ...]
+    read_at: float
+    """By the monotonic clock, in seconds."""
+    pairs: dict[str, jose.SigningKeyPair] = field(default_factory=dict, repr=False)
+
+    def signing_pair(self, now: datetime) -> jose.SigningKeyPair:
+        """Return the active key, parsed.
+
+        Raises:
+            ServerError: there is none, or none of the site's secrets decrypts it.
+        """
+        key = active_key(self.keys, now)
+        if key is None:
+            logger.error(
+                "There is no active signing key; make one with: manage.py rotate_signing_key --now",
+                extra={"event": "no_signing_key"},
+            )
+            raise ServerError(reason="no_signing_key")
+        if key.kid not in self.pairs:
+            self.pairs[key.kid] = _parse(key)
+        return self.pairs[key.kid]
+
+    def jwk_set(self, now: datetime) -> dict[str, list[dict[str, str]]]:
+        """Return the JWK Set (RFC 7517 §5): every key that is not removed."""
+        published = (key for key in self.keys if key.state(now) is not SigningKeyState.REMOVED)
+        return {"keys": [jose.in_order(key.public_jwk) for key in published]}
+
+    def algorithms(self, now: datetime) -> list[str]:
+        """Return the algorithms of the keys in the JWK Set, the active key's first."""
+        ordered = sorted(self.keys, key=lambda key: key.state(now) is not SigningKeyState.ACTIVE)
+        return list(
+            dict.fromkeys(
+                key.algorithm for key in ordered if key.state(now) is not SigningKeyState.REMOVED
+            )
+        )
+
+
+_key_sets: dict[str, KeySet] = {}
+
+
+def database() -> str:
+    """Return the alias of the database that signing keys are written to, and read from."""
+    return router.db_for_write(SigningKey)
+
+
+def current() -> KeySet:
+    """Return the keys, read from the database if this process's copy has grown old.
+
+    While the database is away the old copy goes on being used: verifiers must be able to fetch the JWK Set.
+    """
+    using = database()
+    cached = _key_sets.get(using)
+    age = time.monotonic() - cached.read_at if cached else None
+    if cached and age is not None and age < ciam_settings.SIGNING_KEY_CACHE_LIFETIME.total_seconds():
+        return cached
+    try:
+        fresh = _read(using, previous=cached)
+    except UNAVAILABLE:
+        if cached is None or connections[using].in_atomic_block:
+            raise
+        logger.warning(
+            "The signing keys can't be read; those read %d s ago are used on",
+            age,
+            extra={"event": "signing_keys_stale"},
+        )
+        return cached
+    _key_sets[using] = fresh
+    return fresh
+
+
+def forget() -> None:
+    """Drop this process's copy, so that the next use reads the database."""
+    _key_sets.clear()
+
+
+def active_key(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
+    """Return the key that signs: of several, the one that became active last."""
+    active = [key for key in keys if key.state(now) is SigningKeyState.ACTIVE]
+    return max(active, key=lambda key: (key.active_at, key.pk), default=None)
+
+
+def rotate(
+    *,
+    algorithm: str | None = None,
+    immediately: bool = False,
+    compromised: bool = False,
+    now: datetime | None = None,
+) -> SigningKey:
+    """Make a new signing key and retire those before it.
+
+    Args:
+        algorithm: RS256, PS256, ES256 or EdDSA; the setting ``SIGNING_ALGORITHM`` if None.
+        immediately: sign with it at once. Verifiers that hold an older JWK Set refuse its tokens until
+            they fetch again; otherwise it is published ``SIGNING_KEY_LEAD`` before it signs.
+        compromised: as ``immediately``, and take the older keys out of the JWK Set at once: whatever
+            they signed is refused from then on.
+        now: the present, by default the host's clock.
+
+    Raises:
+        ValueError: the algorithm is unknown.
+        TemporarilyUnavailable: the database refused; nothing was changed.
+    """
+    now = now or timezone.now()
+    algorithm = algorithm or ciam_settings.SIGNING_ALGORITHM
+    active_at = now if immediately or compromised else now + ciam_settings.SIGNING_KEY_LEAD
+    using = database()
+    # Generating takes a while, so it is done before anything is locked.
+    key = _generate(algorithm, now=now, active_at=active_at)
+
+    def write() -> None:
+        removed_at = now if compromised else active_at + _longest_token_lifetime(using) + _LEEWAY
+        with transaction.atomic(using=using):
+            # Two rotations at once: the second waits here and then retires the first one's key as well.
+            list(SigningKey.objects.using(using).select_for_update().values_list("pk"))
+            older = SigningKey.objects.using(using)
+            if compromised:
+                older.exclude(removed_at__lte=now).update(removed_at=now)
+            older.filter(Q(retired_at=None) | Q(retired_at__gt=active_at)).update(
+                retired_at=active_at, removed_at=removed_at
+            )
+            key.pk = None
+            key.save(using=using, force_insert=True)
+
+    retry(write, using=using)
+    transaction.on_commit(forget, using=using)
+    logger.info(
+        "Signing key %s (%s) made, active at %s",
+        key.kid,
+        algorithm,
+        active_at.isoformat(),
+        extra={"event": "signing_key_rotated", "kid": key.kid},
+    )
+    signals.send_after_commit(
+        signals.signing_key_rotated,
+        sender=SigningKey,
+        using=using,
+        kid=key.kid,
+        algorithm=algorithm,
+        active_at=active_at,
+    )
+    return key
+
+
+def ensure_signing_key(*, using: str) -> SigningKey | None:
+    """Make the first key, active at once, if there is none; return it, or None if there was one.
+
+    Two migrations at once may make two: the later one signs, and the next rotation retires both.
+    """
+    if using != database() or SigningKey._meta.db_table not in connections[using].introspection.table_names():
+        return None
+    now = timezone.now()
+    if SigningKey.objects.using(using).filter(Q(retired_at=None) | Q(retired_at__gt=now)).exists():
+        return None
+    key = _generate(ciam_settings.SIGNING_ALGORITHM, now=now, active_at=now)
+    key.save(using=using, force_insert=True)
+    forget()
+    return key
+
+
+def is_decryptable(key: SigningKey) -> bool:
+    """Tell whether any of the site's secrets decrypts the private key."""
+    try:
+        keyring.decrypt(key.encrypted_private_key, purpose=keyring.SIGNING_KEY)
+    except keyring.Undecryptable:
+        return False
+    return True
+
+
+def _read(using: str, *, previous: KeySet | None) -> KeySet:
+    not_removed = Q(removed_at=None) | Q(removed_at__gt=timezone.now())
+    keys = tuple(SigningKey.objects.using(using).filter(not_removed))
+    kept = previous.pairs if previous else {}
+    pairs = {key.kid: kept[key.kid] for key in keys if key.kid in kept}
+    return KeySet(keys=keys, read_at=time.monotonic(), pairs=pairs)
+
+
+def _parse(key: SigningKey) -> jose.SigningKeyPair:
+    try:
+        pem = keyring.decrypt(key.encrypted_private_key, purpose=keyring.SIGNING_KEY)
+    except keyring.Undecryptable:
+        logger.error(  # noqa: TRY400 - the traceback says nothing more
+            "Signing key %s was encrypted with a secret that is no longer listed; list it again in "
+            "SECRET_KEY_FALLBACKS, or make a new key with: manage.py rotate_signing_key --now",
+            key.kid,
+            extra={"event": "signing_key_undecryptable", "kid": key.kid},
+        )
+        raise ServerError(reason="signing_key_undecryptable") from None
+    return jose.SigningKeyPair(
+        kid=key.kid, algorithm=key.algorithm, private_key=jose.parse_private_key(pem)
+    )
+
+
+def _generate(algorithm: str, *, now: datetime, active_at: datetime) -> SigningKey:
+    pem = jose.generate_private_key(algorithm)
+    jwk: dict[str, Any] = jose.public_jwk(jose.parse_private_key(pem), algorithm)
+    return SigningKey(
+        kid=jwk["kid"],
+        algorithm=algorithm,
+        public_jwk=jwk,
+        encrypted_private_key=keyring.encrypt(pem, purpose=keyring.SIGNING_KEY),
+        created_at=now,
+        active_at=active_at,
+    )
+
+
+def _longest_token_lifetime(using: str) -> timedelta:
+    longest = Client.objects.using(using).aggregate(Max("access_token_lifetime"), Max("id_token_lifetime"))
+    site = (ciam_settings.ACCESS_TOKEN_LIFETIME, ciam_settings.ID_TOKEN_LIFETIME)
+    return max(*site, *(lifetime for lifetime in longest.values() if lifetime is not None))

@@ -1,0 +1,161 @@
+"""What the tokens say: the claims of access tokens and id_tokens, and the answer that carries them."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ImproperlyConfigured
+
+from django_ciam_token import jose, signing_keys
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.models import Client
+
+# A site adds claims; it can't change what its verifiers rely on.
+RESERVED_CLAIMS: Final = frozenset(
+    "iss sub aud azp exp nbf iat jti scope client_id sid auth_time nonce at_hash c_hash cnf".split()
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Whom and what tokens speak of."""
+
+    client: Client
+    user: AbstractBaseUser | None
+    """None for a machine, whose ``sub`` is its client_id."""
+    scope: tuple[str, ...]
+    """Of this access token."""
+    session_id: uuid.UUID | None
+    auth_time: datetime | None
+    """When the user signed in; kept for the life of the session (OpenID Connect Core §12.2)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedTokens:
+    """The JWTs of one answer."""
+
+    access_token: str = field(repr=False)
+    id_token: str | None = field(repr=False)
+    scope: tuple[str, ...]
+    expires_at: int
+    """The access token's ``exp``, in seconds since the epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssuedTokens:
+    """A successful answer of the token endpoint (RFC 6749 §5.1)."""
+
+    signed: SignedTokens
+    refresh_token: str | None = field(repr=False)
+
+    def members(self, now: datetime) -> dict[str, str | int]:
+        """Return the members of the JSON body, in the order of the reference answers.
+
+        ``expires_in`` counts from now, in whole seconds, rounded down.
+        """
+        body: dict[str, str | int] = {"access_token": self.signed.access_token}
+        if self.refresh_token is not None:
+            body["refresh_token"] = self.refresh_token
+        body["scope"] = " ".join(self.signed.scope)
+        if self.signed.id_token is not None:
+            body["id_token"] = self.signed.id_token
+        body["token_type"] = "Bearer"
+        body["expires_in"] = max(0, math.floor(self.signed.expires_at - now.timestamp()))
+        return body
+
+
+def sign_tokens(subject: Subject, *, now: datetime) -> SignedTokens:
+    """Sign an access token and, if the scope contains ``openid``, an id_token.
+
+    Raises:
+        ServerError: there is no usable signing key.
+        ImproperlyConfigured: a setting of the site is wrong.
+    """
+    key = signing_keys.current().signing_pair(now)
+    iat = math.floor(now.timestamp())
+    claims = access_token_claims(subject, iat=iat)
+    typ = "at+jwt" if _is_rfc9068() else "JWT"
+    id_token = None
+    if "openid" in subject.scope:
+        id_token = jose.sign(id_token_claims(subject, iat=iat), key=key)
+    return SignedTokens(
+        access_token=jose.sign(claims, key=key, typ=typ),
+        id_token=id_token,
+        scope=subject.scope,
+        expires_at=claims["exp"],
+    )
+
+
+def access_token_claims(subject: Subject, *, iat: int) -> dict[str, Any]:
+    """Return the claims of an access token, in the reference form or in that of RFC 9068 §2.2."""
+    client = subject.client
+    claims = {
+        "sub": _sub(subject),
+        "aud": client.token_audience,
+        "nbf": iat,
+        "scope": list(subject.scope),
+        "iss": ciam_settings.ISSUER,
+        "exp": iat + math.floor(client.effective_access_token_lifetime.total_seconds()),
+        "iat": iat,
+        "jti": str(uuid.uuid4()),
+    }
+    if _is_rfc9068():
+        claims["scope"] = " ".join(subject.scope)
+        claims["client_id"] = client.client_id
+        if subject.auth_time is not None:
+            claims["auth_time"] = math.floor(subject.auth_time.timestamp())
+    if subject.session_id is not None:
+        claims["sid"] = str(subject.session_id)
+    return claims | _further_claims("ACCESS_TOKEN_CLAIMS", ciam_settings.ACCESS_TOKEN_CLAIMS, subject)
+
+
+def id_token_claims(subject: Subject, *, iat: int) -> dict[str, Any]:
+    """Return the claims of an id_token.
+
+    OpenID Connect Core §12.2: on a refresh ``sub``, ``aud``, ``azp`` and ``auth_time`` are those of the
+    first id_token, and there is no ``nonce``.
+    """
+    client = subject.client
+    claims = {
+        "sub": _sub(subject),
+        "aud": client.client_id,
+        "azp": client.client_id,
+        "iss": ciam_settings.ISSUER,
+        "exp": iat + math.floor(client.effective_id_token_lifetime.total_seconds()),
+        "iat": iat,
+        "jti": str(uuid.uuid4()),
+    }
+    if subject.auth_time is not None:
+        claims["auth_time"] = math.floor(subject.auth_time.timestamp())
+    if subject.session_id is not None:
+        claims["sid"] = str(subject.session_id)
+    return claims | _further_claims("ID_TOKEN_CLAIMS", ciam_settings.ID_TOKEN_CLAIMS, subject)
+
+
+def _is_rfc9068() -> bool:
+    return ciam_settings.ACCESS_TOKEN_PROFILE == "rfc9068"
+
+
+def _sub(subject: Subject) -> str:
+    if subject.user is None:
+        return subject.client.client_id
+    subject_of = ciam_settings.SUBJECT
+    return str(subject.user.pk if subject_of is None else subject_of(subject.user))
+
+
+def _further_claims(
+    setting: str, source: Callable[..., Mapping[str, Any]] | None, subject: Subject
+) -> dict[str, Any]:
+    if source is None:
+        return {}
+    claims = source(user=subject.user, client=subject.client, scope=subject.scope)
+    if reserved := RESERVED_CLAIMS & claims.keys():
+        names = ", ".join(sorted(reserved))
+        raise ImproperlyConfigured(f"CIAM_TOKEN[{setting!r}] must not return the claims {names}.")
+    return {name: value for name, value in claims.items() if value is not None}

@@ -1,0 +1,17 @@
+"""The endpoints; include them at the root of the site: ``path("", include("django_ciam_token.urls"))``."""
+
+from django.urls import path
+
+from django_ciam_token.views.metadata import JWKSetView, MetadataView
+from django_ciam_token.views.token import TokenView
+
+app_name = "django_ciam_token"
+
+urlpatterns = [
+    path("oauth2/token", TokenView.as_view(), name="token"),
+    path("oauth2/jwks", JWKSetView.as_view(), name="jwks"),
+    path(".well-known/openid-configuration", MetadataView.as_view(), name="openid-configuration"),
+    path(
+        ".well-known/oauth-authorization-server", MetadataView.as_view(), name="oauth-authorization-server"
+    ),
+]

@@ -1,0 +1,184 @@
+"""What all endpoints share: JSON in and out, and an answer for every way to fail.
+
+Every attribute that Django REST framework takes from the host's ``REST_FRAMEWORK`` is set here, so
+nothing in the host's defaults changes these endpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.core.exceptions import SuspiciousOperation
+from django.core.signals import got_request_exception
+from django.db import connections, transaction
+from django.http import HttpRequest, HttpResponseBase
+from django.http.request import UnreadablePostError
+from rest_framework.exceptions import APIException, MethodNotAllowed, UnsupportedMediaType
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from django_ciam_token.client_authentication import uses_basic
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.errors import (
+    InvalidClient,
+    InvalidRequest,
+    OAuthError,
+    ServerError,
+    TemporarilyUnavailable,
+    UnsupportedContent,
+    WrongMethod,
+)
+from django_ciam_token.sessions import Caller
+from django_ciam_token.transactions import UNAVAILABLE
+from django_ciam_token.views.form import StrictFormParser
+
+logger = logging.getLogger("django_ciam_token")
+
+CONTENT_TYPE: Final = "application/json;charset=UTF-8"
+REALM: Final = "oauth2"
+# RFC 6749 §5.1, and §5.2 of its errors.
+NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_SECRET_PARAMETERS: Final = frozenset(
+    {"client_secret", "client_assertion", "refresh_token", "access_token", "token", "code", "password"}
+)
+
+
+def remote_address(request: HttpRequest) -> str | None:
+    """Return the address of the socket; behind a proxy, point ``CLIENT_ADDRESS`` to what knows better."""
+    address: str | None = request.META.get("REMOTE_ADDR")
+    return address
+
+
+class JSONRenderer(BaseRenderer):
+    """Writes JSON byte for byte as the reference answers have it: a space after comma and colon."""
+
+    media_type = CONTENT_TYPE
+    format = "json"
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """Return the bytes of the body."""
+        return json.dumps(data).encode("ascii")
+
+
+class OneRepresentation(BaseContentNegotiation):
+    """Ignores Accept: there is one form of every answer, and an error must reach the client in it."""
+
+    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+        """Return the parser if the content is of its type."""
+        parser = parsers[0]
+        media_type = request._request.content_type or ""
+        return parser if media_type.lower() == parser.media_type else None
+
+    def select_renderer(
+        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        """Return the only renderer."""
+        return renderers[0], CONTENT_TYPE
+
+
+class EndpointView(APIView):
+    """An endpoint of the token service; an ordinary DRF view that a site can subclass."""
+
+    authentication_classes = ()
+    permission_classes = ()
+    throttle_classes = ()
+    parser_classes = (StrictFormParser,)
+    renderer_classes = (JSONRenderer,)
+    content_negotiation_class = OneRepresentation
+    metadata_class = None
+    versioning_class = None
+    schema = None
+
+    @classmethod
+    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
+        """Return the view, exempt from ATOMIC_REQUESTS.
+
+        A revocation that is part of refusing a request must survive the refusal, and a COMMIT must have
+        happened before the answer is given.
+        """
+        view: Any = super().as_view(**initkwargs)
+        for alias in connections:
+            view = transaction.non_atomic_requests(using=alias)(view)
+        exempt: Callable[..., HttpResponseBase] = view
+        return exempt
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        """Keep the form out of Django's error reports: all of it may be secret."""
+        request.sensitive_post_parameters = "__ALL__"  # type: ignore[attr-defined]
+        return super().initialize_request(request, *args, **kwargs)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse secrets in the query string: they are in the access log already."""
+        super().initial(request, *args, **kwargs)
+        if str(request.method).lower() not in self.http_method_names:
+            return  # 405 says more.
+        for name in sorted(_SECRET_PARAMETERS.intersection(request.query_params)):
+            raise InvalidRequest(
+                f"{name} was sent in the query string, where logs keep it; send it in the form body",
+                reason="secret_in_query_string",
+            )
+
+    def caller(self, request: Request) -> Caller:
+        """Return from where the request came."""
+        http_request = request._request
+        return Caller.of(
+            address=ciam_settings.CLIENT_ADDRESS(http_request),
+            user_agent=http_request.headers.get("User-Agent", ""),
+        )
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Turn whatever went wrong into a JSON answer that reveals nothing."""
+        error = self._as_oauth_error(exc)
+        status = exc.status_code if isinstance(exc, APIException) else error.status
+        headers = dict(NO_STORE)
+        if isinstance(error, InvalidClient) and uses_basic(self.request.headers.get("Authorization")):
+            # RFC 6749 §5.2; not for credentials in the form: a browser would ask the user for a password.
+            headers["WWW-Authenticate"] = f'Basic realm="{REALM}"'
+        if isinstance(error, TemporarilyUnavailable):
+            headers["Retry-After"] = str(error.retry_after)
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.info(
+                "%s refused: %s",
+                self.request.path,
+                error.reason,
+                extra={"event": "request_refused", "error": error.error, "reason": error.reason},
+            )
+        response = Response(error.members(), status=status, headers=headers)
+        response.exception = True
+        return response
+
+    def _as_oauth_error(self, exc: Exception) -> OAuthError:
+        if isinstance(exc, OAuthError):
+            return exc
+        if isinstance(exc, MethodNotAllowed):
+            return WrongMethod(f"use {', '.join(self.allowed_methods)}", reason="wrong_method")
+        if isinstance(exc, UnsupportedMediaType):
+            return UnsupportedContent(
+                "send a form: Content-Type application/x-www-form-urlencoded", reason="not_a_form"
+            )
+        if isinstance(exc, (SuspiciousOperation, UnreadablePostError, APIException)):
+            return InvalidRequest(reason=type(exc).__name__)
+        if isinstance(exc, UNAVAILABLE):
+            return TemporarilyUnavailable(
+                "try again with the same parameters", reason="database_unavailable"
+            )
+        logger.error(
+            "Internal error at %s", self.request.path, exc_info=exc, extra={"event": "server_error"}
+        )
+        # What error trackers listen to; Django itself would send it for an exception it catches.
+        got_request_exception.send(sender=type(self), request=self.request._request)
+        return ServerError()

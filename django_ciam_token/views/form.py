@@ -1,0 +1,77 @@
+"""Reading the form of a token request, strictly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any, Final
+from urllib.parse import parse_qsl
+
+from rest_framework.parsers import BaseParser
+
+from django_ciam_token.errors import ContentTooLarge, InvalidRequest, UnsupportedContent
+
+LARGEST_BODY: Final = 16 * 1024
+_MOST_FIELDS: Final = 100
+# The two parameters that later RFCs allow to be repeated (RFC 8707 §2, RFC 8693 §2.1); not read here.
+_REPEATABLE: Final = frozenset({"resource", "audience"})
+
+
+class StrictFormParser(BaseParser):
+    """Parses ``application/x-www-form-urlencoded`` into a dict of the parameters that have a value.
+
+    Raises:
+        UnsupportedContent: the content has another charset than UTF-8, or is compressed.
+        ContentTooLarge: the body is longer than `LARGEST_BODY`.
+        InvalidRequest: it is not valid UTF-8, has a NUL, or repeats a parameter.
+    """
+
+    media_type = "application/x-www-form-urlencoded"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> dict[str, str]:
+        """Read and parse a body."""
+        request = (parser_context or {})["request"]
+        charset = request.content_params.get("charset", "utf-8").lower()
+        if charset not in ("utf-8", "utf8"):
+            raise UnsupportedContent("encode the form as UTF-8", reason="wrong_charset")
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UnsupportedContent("do not compress the form", reason="compressed_body")
+        body: bytes = stream.read(LARGEST_BODY + 1)
+        if len(body) > LARGEST_BODY:
+            raise ContentTooLarge("the form is larger than 16 KiB", reason="body_too_large")
+        return parse_form(body)
+
+
+def parse_form(body: bytes) -> dict[str, str]:
+    """Return the parameters of a form that have a value (RFC 6749 §3.2, appendix B).
+
+    Raises:
+        InvalidRequest: as `StrictFormParser`.
+    """
+    try:
+        pairs = parse_qsl(
+            body.decode("utf-8"),
+            keep_blank_values=True,
+            encoding="utf-8",
+            errors="strict",
+            max_num_fields=_MOST_FIELDS,
+        )
+    except UnicodeDecodeError:
+        raise InvalidRequest("the form is not valid UTF-8", reason="invalid_utf8") from None
+    except ValueError:
+        raise InvalidRequest("the form has more than 100 parameters", reason="too_many_fields") from None
+    parameters: dict[str, str] = {}
+    for name, value in pairs:
+        if "\x00" in name or "\x00" in value:
+            raise InvalidRequest("the form has a NUL character; remove it", reason="nul")
+        if name in parameters and name not in _REPEATABLE:
+            raise InvalidRequest(_repeated(name), reason="repeated_parameter")
+        parameters[name] = value
+    return {name: value for name, value in parameters.items() if value}
+
+
+def _repeated(name: str) -> str:
+    """Name the parameter, unless the name is so long that it looks like something else."""
+    shown = name if len(name) <= 40 else "a parameter"
+    return f"{shown} is repeated; send it once"

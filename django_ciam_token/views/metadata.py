@@ -1,0 +1,79 @@
+"""What the service publishes about itself: the JWK Set and the discovery documents."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.http import HttpResponseBase
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.cache import get_conditional_response
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from django_ciam_token import signing_keys
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.views.base import EndpointView
+
+
+class PublishedView(EndpointView):
+    """A public document that may be cached and is asked for with If-None-Match."""
+
+    http_method_names = ["get", "head"]
+
+    def document(self) -> dict[str, Any]:
+        """Return the members of the document."""
+        raise NotImplementedError
+
+    def get(self, request: Request) -> HttpResponseBase:
+        """Answer with the document, or with 304 if the client has it."""
+        document = self.document()
+        etag = f'"{hashlib.sha256(json.dumps(document).encode()).hexdigest()[:32]}"'
+        max_age = int(ciam_settings.JWKS_MAX_AGE.total_seconds())
+        # Public keys and addresses: scripts of any origin may read them.
+        headers = {
+            "ETag": etag,
+            "Cache-Control": f"public, max-age={max_age}",
+            "Access-Control-Allow-Origin": "*",
+        }
+        unchanged = get_conditional_response(request._request, etag=etag)
+        if unchanged is None:
+            return Response(document, headers=headers)
+        unchanged.headers.update(headers)
+        return unchanged
+
+
+class JWKSetView(PublishedView):
+    """``GET /oauth2/jwks``: the public keys (RFC 7517 §5)."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the JWK Set."""
+        return signing_keys.current().jwk_set(timezone.now())
+
+
+class MetadataView(PublishedView):
+    """``GET /.well-known/…``: what is served and where (RFC 8414, OpenID Connect Discovery)."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the metadata; it names only what is served."""
+        return {
+            "issuer": ciam_settings.ISSUER,
+            "token_endpoint": _url("django_ciam_token:token"),
+            "jwks_uri": _url("django_ciam_token:jwks"),
+            "scopes_supported": list(ciam_settings.SCOPES),
+            # Both specifications require it; nothing is authorized here, so there is none.
+            "response_types_supported": [],
+            "grant_types_supported": list(ciam_settings.GRANTS),
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": signing_keys.current().algorithms(timezone.now()),
+        }
+
+
+def _url(name: str) -> str:
+    """Return where a view is reached: on the issuer's host, never on that of the Host header."""
+    issuer = urlsplit(ciam_settings.ISSUER)
+    return f"{issuer.scheme}://{issuer.netloc}{reverse(name)}"
