@@ -10,11 +10,11 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import scopes, sessions, signals
+from django_ciam_token.callers import Caller
 from django_ciam_token.clients import create_client, import_client_secret, rotate_client_secret
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant, InvalidRequest, InvalidScope, UnauthorizedClient
 from django_ciam_token.models import ApplicationType, Client, RefreshToken
-from django_ciam_token.sessions import Caller
 from django_ciam_token.signing_keys import rotate as rotate_signing_key
 from django_ciam_token.tokens import IssuedTokens, Subject, sign_tokens
 
@@ -54,6 +54,7 @@ def issue_tokens(
         InvalidGrant: the user is disabled, or the setting ``ISSUANCE_POLICY`` says no.
         ServerError: there is no usable signing key.
         TemporarilyUnavailable: the database refused.
+
     """
     now = timezone.now()
     granted = _require_allowed(client, user, scope)
@@ -66,7 +67,7 @@ def issue_tokens(
             user=user,
             scope=granted,
             auth_time=auth_time,
-            caller=_caller(request),
+            caller=Caller() if request is None else Caller.of(request),
             now=now,
         )
     subject = Subject(
@@ -105,16 +106,10 @@ def _require_allowed(client: Client, user: AbstractBaseUser | None, scope: str |
         granted = scopes.narrow(client.scopes, scope or None)
     except InvalidScope:
         allowed = " ".join(client.scopes)
-        raise InvalidScope(f"this application may be granted: {allowed}", reason="scope_not_allowed") from None
+        raise InvalidScope(
+            f"this application may be granted: {allowed}", reason="scope_not_allowed"
+        ) from None
     policy = ciam_settings.ISSUANCE_POLICY
     if policy is not None and not policy(user=user, client=client, scope=granted):
         raise InvalidGrant(reason="policy")
     return granted
-
-
-def _caller(request: HttpRequest | None) -> Caller:
-    if request is None:
-        return Caller()
-    return Caller.of(
-        address=ciam_settings.CLIENT_ADDRESS(request), user_agent=request.headers.get("User-Agent", "")
-    )

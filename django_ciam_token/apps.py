@@ -30,4 +30,4 @@ def _make_first_signing_key(*, using: str, verbosity: int, **_: Any) -> None:
 
     made = signing_keys.ensure_signing_key(using=using)
     if made is not None and verbosity:
-        print(f"  Made the first signing key: {made.kid} ({made.algorithm})")  # noqa: T201
+        print(f"  Made the first signing key: {made.kid} ({made.algorithm})")

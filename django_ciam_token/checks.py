@@ -12,7 +12,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register as register_check
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils import timezone
@@ -26,8 +27,8 @@ _SHORTEST_SECRET: Final = 32
 
 def register() -> None:
     """Register the checks with Django."""
-    register_check(check_settings, Tags.security)
-    register_check(check_signing_keys, Tags.database)
+    checks.register(check_settings, Tags.security)
+    checks.register(check_signing_keys, Tags.database)
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -60,7 +61,9 @@ def check_signing_keys(
         return [_error("E007", "There is no active signing key.", _MAKE_A_KEY)]
     if not signing_keys.is_decryptable(key):
         message = f"None of the site's secrets decrypts the active signing key {key.kid}."
-        return [_error("E008", message, f"List the former secret in SECRET_KEY_FALLBACKS again. {_MAKE_A_KEY}")]
+        return [
+            _error("E008", message, f"List the former secret in SECRET_KEY_FALLBACKS again. {_MAKE_A_KEY}")
+        ]
     return list(_warn_about(key))
 
 
@@ -68,16 +71,14 @@ _MAKE_A_KEY: Final = "Make a key with: manage.py rotate_signing_key --now"
 
 
 def _warn_about(key: SigningKey) -> Iterator[CheckMessage]:
-    if not keyring.is_encrypted_with_current_secret(
-        key.encrypted_private_key, purpose=keyring.SIGNING_KEY
-    ):
-        yield Warning(
+    if not keyring.is_encrypted_with_current_secret(key.encrypted_private_key, purpose=keyring.SIGNING_KEY):
+        yield checks.Warning(
             f"The active signing key {key.kid} is encrypted with a fallback secret.",
             hint="Run manage.py rotate_signing_key before you remove that secret.",
             id="django_ciam_token.W002",
         )
     if key.algorithm != ciam_settings.SIGNING_ALGORITHM:
-        yield Warning(
+        yield checks.Warning(
             f"SIGNING_ALGORITHM is {ciam_settings.SIGNING_ALGORITHM}, but the active signing key is of "
             f"{key.algorithm}.",
             hint="The setting is for keys made from now on; make one with: manage.py rotate_signing_key",
@@ -138,7 +139,7 @@ def _check_secrets() -> Iterator[CheckMessage]:
         message = f"A secret that protects tokens is shorter than {_SHORTEST_SECRET} characters."
         hint = "Make SECRET_KEY, its fallbacks or CIAM_TOKEN['SECRETS'] long and random."
         if settings.DEBUG:
-            yield Warning(message, hint=hint, id="django_ciam_token.W001")
+            yield checks.Warning(message, hint=hint, id="django_ciam_token.W001")
         else:
             yield _error("E006", message, hint)
 

@@ -69,6 +69,7 @@ def read_credentials(authorization: str | None, parameters: Mapping[str, str]) -
     Raises:
         InvalidRequest: client_id is missing, or more than one method was used (RFC 6749 §2.3).
         InvalidClient: the Basic header is malformed, or the method is one that is not served.
+
     """
     in_body = parameters.get("client_id")
     secret = parameters.get("client_secret")
@@ -108,6 +109,7 @@ def authenticate(credentials: Credentials, *, now: datetime) -> Client:
     Raises:
         InvalidClient: they are wrong; the reason is logged and signalled.
         TemporarilyUnavailable: the database refused.
+
     """
     client, secrets = _find(credentials.client_id)
     failure = _check(client, secrets, credentials.secret, now)
@@ -145,7 +147,9 @@ def _find(client_id: str) -> tuple[Client | None, Sequence[_StoredSecret]]:
         .order_by()
     )
     # A trailing space is nothing to MariaDB, so what came back is compared once more.
-    found = [client for client in retry(lambda: list(rows), using=_database()) if client.client_id == client_id]
+    found = [
+        client for client in retry(lambda: list(rows), using=_database()) if client.client_id == client_id
+    ]
     secrets = [
         _StoredSecret(digest=client.stored_digest, expires_at=client.stored_expires_at)
         for client in found

@@ -30,18 +30,24 @@ def create_client(
 
     Args:
         name: what people call it.
-        application_type: ``web`` and ``m2m`` get a secret; ``spa`` and ``mobile`` do not (the secret is None).
+        application_type: ``web`` and ``m2m`` get a secret; for ``spa`` and ``mobile`` it is None.
         fields: further fields of `Client`.
 
     Raises:
         django.core.exceptions.ValidationError: a field is wrong, or the client_id is taken.
+
     """
     client = Client(name=name, application_type=application_type, **fields)
     client.full_clean()
     with transaction.atomic(using=_database()):
         client.save(using=_database(), force_insert=True)
-        secret = _add_secret(client, timezone.now()) if client.must_have_secret else None
+        secret = add_first_secret(client) if client.must_have_secret else None
     return client, secret
+
+
+def add_first_secret(client: Client) -> str:
+    """Give a new client its secret and return it; it can't be had again."""
+    return _add_secret(client, timezone.now())
 
 
 def rotate_client_secret(
@@ -59,6 +65,7 @@ def rotate_client_secret(
 
     Raises:
         TemporarilyUnavailable: the database refused; nothing was changed.
+
     """
     now = now or timezone.now()
     ends_at = now + (ciam_settings.CLIENT_SECRET_OVERLAP if overlap is None else overlap)
@@ -100,6 +107,7 @@ def import_client_secret(client: Client, password_hash: str) -> ClientSecret:
 
     Raises:
         ValueError: it is not a hash in Django's form.
+
     """
     if "$" not in password_hash:
         raise ValueError("not a password hash as Django writes it, such as pbkdf2_sha256$…")

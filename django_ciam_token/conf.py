@@ -57,6 +57,7 @@ def site_values() -> Mapping[str, Any]:
 
     Raises:
         ImproperlyConfigured: it is not a dict.
+
     """
     values = getattr(settings, "CIAM_TOKEN", {})
     if not isinstance(values, Mapping):
@@ -93,7 +94,7 @@ def _string(value: Any) -> str:
 
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError("must be True or False")  # noqa: TRY004 - the one error the descriptor expects
+        raise ValueError("must be True or False")
     return value
 
 
@@ -177,8 +178,8 @@ class Settings:
     ISSUANCE_POLICY = Option(_callable_or_none, default=None)
     """``(*, user, client, scope) -> bool``: may these tokens be issued, or refreshed, now?"""
     END_SESSIONS_ON_PASSWORD_CHANGE = Option(_boolean, default=True)
-    CLIENT_ADDRESS = Option(_callable, default="django_ciam_token.views.base.remote_address")
-    """``(request) -> str | None``: the caller's address; override it behind a proxy."""
+    CLIENT_ADDRESS = Option(_callable_or_none, default=None)
+    """``(request) -> str | None``: the caller's address, for sites behind a proxy."""
 
     SIGNING_ALGORITHM = Option(_one_of(*SIGNING_ALGORITHMS), default="RS256")
     """The algorithm of the next signing key that is made."""

@@ -38,7 +38,7 @@ def allow_client_origins(sender: Any, request: HttpRequest, **kwargs: Any) -> bo
 
 def allowed_origins() -> frozenset[str]:
     """Return the origins of all active clients, read as rarely as the signing keys."""
-    global _read  # noqa: PLW0603 - one immutable value, replaced as a whole
+    global _read
     lifetime = ciam_settings.SIGNING_KEY_CACHE_LIFETIME.total_seconds()
     if _read is None or time.monotonic() - _read[0] >= lifetime:
         rows = Client.objects.using(router.db_for_write(Client)).filter(is_active=True)
@@ -49,7 +49,7 @@ def allowed_origins() -> frozenset[str]:
 
 def forget() -> None:
     """Drop this process's copy."""
-    global _read  # noqa: PLW0603
+    global _read
     _read = None
 
 

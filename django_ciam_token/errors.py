@@ -19,6 +19,7 @@ class OAuthError(Exception):
     Args:
         description: what the developer of the client should do, in the characters RFC 6749 §5.2 allows.
         reason: what happened, for the operator; one of few fixed words, never a value from the request.
+
     """
 
     error: ClassVar[str]

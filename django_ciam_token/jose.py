@@ -41,6 +41,7 @@ def generate_private_key(algorithm: str) -> bytes:
 
     Raises:
         ValueError: the algorithm is not one that this service signs with.
+
     """
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
     if algorithm in ("RS256", "PS256"):
@@ -84,6 +85,7 @@ def sign(claims: Mapping[str, Any], *, key: SigningKeyPair, typ: str = "JWT") ->
 
     Raises:
         TypeError: a claim can't be written as JSON.
+
     """
     header = {"kid": key.kid, "typ": typ, "alg": key.algorithm}
     signing_input = b".".join(

@@ -6,13 +6,12 @@ between a check and a write.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, Final
+from typing import Any, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
@@ -20,6 +19,7 @@ from django.db.models import DurationField, ExpressionWrapper, F
 from django.utils.crypto import constant_time_compare
 
 from django_ciam_token import keyring, scopes, signals, token_string
+from django_ciam_token.callers import Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import Client, RefreshToken, RevocationReason
@@ -27,26 +27,6 @@ from django_ciam_token.token_string import GenuineToken, TokenKey
 from django_ciam_token.transactions import DatabaseNow, retry
 
 logger = logging.getLogger("django_ciam_token")
-
-_USER_AGENT_LENGTH: Final = 200
-
-
-@dataclass(frozen=True)
-class Caller:
-    """From where a request came, to show to users and operators; nothing is decided by it."""
-
-    address: str | None = None
-    user_agent: str = ""
-
-    @classmethod
-    def of(cls, *, address: str | None, user_agent: str) -> Caller:
-        """Make what a header or a proxy says fit to be stored: a wrong address becomes None."""
-        try:
-            parsed = ipaddress.ip_address((address or "").partition("%")[0])
-        except ValueError:
-            parsed = None
-        printable = "".join(character for character in user_agent if character.isprintable())
-        return cls(address=str(parsed) if parsed else None, user_agent=printable[:_USER_AGENT_LENGTH])
 
 
 class Verdict(Enum):
@@ -98,7 +78,7 @@ def new_session(
     secret = token_string.new_secret()
     session = RefreshToken(
         client=client,
-        user=user,
+        user=cast("Any", user),
         scope=" ".join(scope),
         secret_digest=token_string.digest(secret),
         nonce=token_string.new_nonce(),
@@ -120,6 +100,7 @@ def save_new(session: RefreshToken) -> None:
 
     Raises:
         TemporarilyUnavailable: the database refused.
+
     """
     using = database()
     attempts = 0
@@ -149,6 +130,7 @@ def judge(reading: Reading, presented: GenuineToken, *, client: Client, now: dat
 
     Raises:
         InvalidGrant: it is refused and nothing is to be done about it.
+
     """
     session = reading.session
     # Presented by the wrong client it is refused, but must not burn the owner's session.
@@ -215,6 +197,7 @@ def revoke(session: RefreshToken, *, reason: RevocationReason, now: datetime) ->
 
     Raises:
         TemporarilyUnavailable: the database refused; the session may still be live.
+
     """
     using = database()
     live = RefreshToken.objects.using(using).filter(pk=session.pk, revoked_at=None)

@@ -44,6 +44,7 @@ class KeySet:
 
         Raises:
             ServerError: there is none, or none of the site's secrets decrypts it.
+
         """
         key = active_key(self.keys, now)
         if key is None:
@@ -65,9 +66,7 @@ class KeySet:
         """Return the algorithms of the keys in the JWK Set, the active key's first."""
         ordered = sorted(self.keys, key=lambda key: key.state(now) is not SigningKeyState.ACTIVE)
         return list(
-            dict.fromkeys(
-                key.algorithm for key in ordered if key.state(now) is not SigningKeyState.REMOVED
-            )
+            dict.fromkeys(key.algorithm for key in ordered if key.state(now) is not SigningKeyState.REMOVED)
         )
 
 
@@ -135,6 +134,7 @@ def rotate(
     Raises:
         ValueError: the algorithm is unknown.
         TemporarilyUnavailable: the database refused; nothing was changed.
+
     """
     now = now or timezone.now()
     algorithm = algorithm or ciam_settings.SIGNING_ALGORITHM
@@ -214,16 +214,14 @@ def _parse(key: SigningKey) -> jose.SigningKeyPair:
     try:
         pem = keyring.decrypt(key.encrypted_private_key, purpose=keyring.SIGNING_KEY)
     except keyring.Undecryptable:
-        logger.error(  # noqa: TRY400 - the traceback says nothing more
+        logger.error(
             "Signing key %s was encrypted with a secret that is no longer listed; list it again in "
             "SECRET_KEY_FALLBACKS, or make a new key with: manage.py rotate_signing_key --now",
             key.kid,
             extra={"event": "signing_key_undecryptable", "kid": key.kid},
         )
         raise ServerError(reason="signing_key_undecryptable") from None
-    return jose.SigningKeyPair(
-        kid=key.kid, algorithm=key.algorithm, private_key=jose.parse_private_key(pem)
-    )
+    return jose.SigningKeyPair(kid=key.kid, algorithm=key.algorithm, private_key=jose.parse_private_key(pem))
 
 
 def _generate(algorithm: str, *, now: datetime, active_at: datetime) -> SigningKey:
@@ -241,5 +239,5 @@ def _generate(algorithm: str, *, now: datetime, active_at: datetime) -> SigningK
 
 def _longest_token_lifetime(using: str) -> timedelta:
     longest = Client.objects.using(using).aggregate(Max("access_token_lifetime"), Max("id_token_lifetime"))
-    site = (ciam_settings.ACCESS_TOKEN_LIFETIME, ciam_settings.ID_TOKEN_LIFETIME)
-    return max(*site, *(lifetime for lifetime in longest.values() if lifetime is not None))
+    lifetimes: list[timedelta] = [lifetime for lifetime in longest.values() if lifetime is not None]
+    return max(ciam_settings.ACCESS_TOKEN_LIFETIME, ciam_settings.ID_TOKEN_LIFETIME, *lifetimes)

@@ -18,7 +18,10 @@ from django_ciam_token.models import Client
 
 # A site adds claims; it can't change what its verifiers rely on.
 RESERVED_CLAIMS: Final = frozenset(
-    "iss sub aud azp exp nbf iat jti scope client_id sid auth_time nonce at_hash c_hash cnf".split()
+    (
+        *("iss", "sub", "aud", "azp", "exp", "nbf", "iat", "jti"),
+        *("scope", "client_id", "sid", "auth_time", "nonce", "at_hash", "c_hash", "cnf"),
+    )
 )
 
 
@@ -76,6 +79,7 @@ def sign_tokens(subject: Subject, *, now: datetime) -> SignedTokens:
     Raises:
         ServerError: there is no usable signing key.
         ImproperlyConfigured: a setting of the site is wrong.
+
     """
     key = signing_keys.current().signing_pair(now)
     iat = math.floor(now.timestamp())

@@ -68,6 +68,7 @@ def retry(operation: Callable[[], T], *, using: str) -> T:
     Raises:
         TemporarilyUnavailable: every attempt was refused; the operation did not happen, or, if a COMMIT
             broke, it is unknown whether it did.
+
     """
     connection = connections[using]
     for attempt in range(ATTEMPTS):

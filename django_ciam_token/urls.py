@@ -11,7 +11,5 @@ urlpatterns = [
     path("oauth2/token", TokenView.as_view(), name="token"),
     path("oauth2/jwks", JWKSetView.as_view(), name="jwks"),
     path(".well-known/openid-configuration", MetadataView.as_view(), name="openid-configuration"),
-    path(
-        ".well-known/oauth-authorization-server", MetadataView.as_view(), name="oauth-authorization-server"
-    ),
+    path(".well-known/oauth-authorization-server", MetadataView.as_view(), name="oauth-authorization-server"),
 ]

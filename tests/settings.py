@@ -43,7 +43,7 @@ ROOT_URLCONF = "tests.urls"
 STATIC_URL = "static/"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-DATABASES = {"default": dj_database_url.config(default="sqlite:///tests.sqlite3")}
+DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL") or "sqlite:///tests.sqlite3")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # A file, because threads with connections of their own can't race within memory.
     DATABASES["default"]["TEST"] = {"NAME": os.environ.get("TEST_SQLITE", "tests.sqlite3")}

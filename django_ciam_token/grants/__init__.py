@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
+from django_ciam_token.callers import Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidRequest, UnsupportedGrantType
 from django_ciam_token.models import Client
-from django_ciam_token.sessions import Caller
 from django_ciam_token.tokens import IssuedTokens
 
 
@@ -33,6 +33,7 @@ class Grant(Protocol):
 
         Raises:
             OAuthError: the answer is that error, and nothing was changed but what the error implies.
+
         """
 
 
@@ -41,6 +42,7 @@ def find(grant_type: str) -> Grant:
 
     Raises:
         UnsupportedGrantType: there is none.
+
     """
     grants = ciam_settings.GRANTS
     if grant_type not in grants:
@@ -54,6 +56,7 @@ def require(parameters: Mapping[str, str], name: str) -> str:
 
     Raises:
         InvalidRequest: it is missing; a parameter without a value counts as such (RFC 6749 §3.2).
+
     """
     if name not in parameters:
         raise InvalidRequest(f"{name} is missing; send it in the form body", reason=f"missing_{name}")

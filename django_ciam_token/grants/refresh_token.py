@@ -10,11 +10,12 @@ from datetime import datetime
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import keyring, scopes, sessions, signals, token_string
+from django_ciam_token.callers import Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant, UnauthorizedClient
 from django_ciam_token.grants import require
 from django_ciam_token.models import Client, RefreshToken, RevocationReason
-from django_ciam_token.sessions import Caller, Rotation, Verdict
+from django_ciam_token.sessions import Rotation, Verdict
 from django_ciam_token.token_string import GenuineToken
 from django_ciam_token.tokens import IssuedTokens, SignedTokens, Subject, sign_tokens
 from django_ciam_token.transactions import LostRace, retry
@@ -23,9 +24,7 @@ logger = logging.getLogger("django_ciam_token")
 
 
 @sensitive_variables()
-def refresh(
-    *, client: Client, parameters: Mapping[str, str], caller: Caller, now: datetime
-) -> IssuedTokens:
+def refresh(*, client: Client, parameters: Mapping[str, str], caller: Caller, now: datetime) -> IssuedTokens:
     """Rotate a refresh token and issue fresh tokens for its session.
 
     Raises:
@@ -34,6 +33,7 @@ def refresh(
         InvalidGrant: the token is wrong, in whichever way. If it was a reused one, its session has ended.
         InvalidScope: the scope is malformed or wider than first granted; the token is still good.
         TemporarilyUnavailable: the database refused; the same request may be sent again.
+
     """
     text = require(parameters, "refresh_token")
     if not client.refresh_tokens_enabled:
@@ -158,8 +158,6 @@ class _Refresh:
         if policy is not None and not policy(user=session.user, client=self.client, scope=scope):
             raise InvalidGrant(reason="policy")
 
-    def _report(
-        self, message: str, session: RefreshToken, event: str, *, level: int = logging.INFO
-    ) -> None:
+    def _report(self, message: str, session: RefreshToken, event: str, *, level: int = logging.INFO) -> None:
         fields = {"event": event, "session_id": str(session.pk), "client_id": self.client.client_id}
         logger.log(level, message, session.pk, extra=fields)

@@ -1,5 +1,7 @@
 """The tables of clients, secrets, signing keys and sessions."""
 
+from typing import Any
+
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
@@ -9,7 +11,7 @@ from django.conf import settings
 from django.db import migrations, models
 
 
-def leave_room_on_pages(apps, schema_editor):
+def leave_room_on_pages(apps: Any, schema_editor: Any) -> None:
     """Leave a fifth of each page of the session table free for the next version of its rows.
 
     A rotation writes no indexed column; with room on the page PostgreSQL makes it a heap-only update,

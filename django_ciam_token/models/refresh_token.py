@@ -38,7 +38,8 @@ class RefreshToken(models.Model):
     client = models.ForeignKey(
         Client, on_delete=models.CASCADE, related_name="refresh_tokens", verbose_name=_("client")
     )
-    # Deleting a user must delete the sessions: a row without a user is a machine's (and would come alive as one).
+    # Deleting a user must delete the sessions: a row without a user is a machine's, and SET_NULL would
+    # turn one into the other.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,

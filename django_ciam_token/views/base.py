@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
 from django.core.exceptions import SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.db import connections, transaction
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest
 from django.http.request import UnreadablePostError
 from rest_framework.exceptions import APIException, MethodNotAllowed, UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
@@ -26,7 +26,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from django_ciam_token.client_authentication import uses_basic
-from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import (
     InvalidClient,
     InvalidRequest,
@@ -36,7 +35,6 @@ from django_ciam_token.errors import (
     UnsupportedContent,
     WrongMethod,
 )
-from django_ciam_token.sessions import Caller
 from django_ciam_token.transactions import UNAVAILABLE
 from django_ciam_token.views.form import StrictFormParser
 
@@ -49,12 +47,6 @@ NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _SECRET_PARAMETERS: Final = frozenset(
     {"client_secret", "client_assertion", "refresh_token", "access_token", "token", "code", "password"}
 )
-
-
-def remote_address(request: HttpRequest) -> str | None:
-    """Return the address of the socket; behind a proxy, point ``CLIENT_ADDRESS`` to what knows better."""
-    address: str | None = request.META.get("REMOTE_ADDR")
-    return address
 
 
 class JSONRenderer(BaseRenderer):
@@ -77,17 +69,17 @@ class JSONRenderer(BaseRenderer):
 class OneRepresentation(BaseContentNegotiation):
     """Ignores Accept: there is one form of every answer, and an error must reach the client in it."""
 
-    def select_parser(self, request: Request, parsers: Sequence[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         """Return the parser if the content is of its type."""
-        parser = parsers[0]
+        parser = next(iter(parsers))
         media_type = request._request.content_type or ""
         return parser if media_type.lower() == parser.media_type else None
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         """Return the only renderer."""
-        return renderers[0], CONTENT_TYPE
+        return next(iter(renderers)), CONTENT_TYPE
 
 
 class EndpointView(APIView):
@@ -104,7 +96,7 @@ class EndpointView(APIView):
     schema = None
 
     @classmethod
-    def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
+    def as_view(cls, **initkwargs: Any) -> Any:
         """Return the view, exempt from ATOMIC_REQUESTS.
 
         A revocation that is part of refusing a request must survive the refusal, and a COMMIT must have
@@ -113,8 +105,7 @@ class EndpointView(APIView):
         view: Any = super().as_view(**initkwargs)
         for alias in connections:
             view = transaction.non_atomic_requests(using=alias)(view)
-        exempt: Callable[..., HttpResponseBase] = view
-        return exempt
+        return view
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
         """Keep the form out of Django's error reports: all of it may be secret."""
@@ -131,14 +122,6 @@ class EndpointView(APIView):
                 f"{name} was sent in the query string, where logs keep it; send it in the form body",
                 reason="secret_in_query_string",
             )
-
-    def caller(self, request: Request) -> Caller:
-        """Return from where the request came."""
-        http_request = request._request
-        return Caller.of(
-            address=ciam_settings.CLIENT_ADDRESS(http_request),
-            user_agent=http_request.headers.get("User-Agent", ""),
-        )
 
     def handle_exception(self, exc: Exception) -> Response:
         """Turn whatever went wrong into a JSON answer that reveals nothing."""
@@ -173,12 +156,8 @@ class EndpointView(APIView):
         if isinstance(exc, (SuspiciousOperation, UnreadablePostError, APIException)):
             return InvalidRequest(reason=type(exc).__name__)
         if isinstance(exc, UNAVAILABLE):
-            return TemporarilyUnavailable(
-                "try again with the same parameters", reason="database_unavailable"
-            )
-        logger.error(
-            "Internal error at %s", self.request.path, exc_info=exc, extra={"event": "server_error"}
-        )
+            return TemporarilyUnavailable("try again with the same parameters", reason="database_unavailable")
+        logger.error("Internal error at %s", self.request.path, exc_info=exc, extra={"event": "server_error"})
         # What error trackers listen to; Django itself would send it for an exception it catches.
         got_request_exception.send(sender=type(self), request=self.request._request)
         return ServerError()

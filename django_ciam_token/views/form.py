@@ -23,6 +23,7 @@ class StrictFormParser(BaseParser):
         UnsupportedContent: the content has another charset than UTF-8, or is compressed.
         ContentTooLarge: the body is longer than `LARGEST_BODY`.
         InvalidRequest: it is not valid UTF-8, has a NUL, or repeats a parameter.
+
     """
 
     media_type = "application/x-www-form-urlencoded"
@@ -48,6 +49,7 @@ def parse_form(body: bytes) -> dict[str, str]:
 
     Raises:
         InvalidRequest: as `StrictFormParser`.
+
     """
     try:
         pairs = parse_qsl(

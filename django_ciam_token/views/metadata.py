@@ -42,7 +42,8 @@ class PublishedView(EndpointView):
         unchanged = get_conditional_response(request._request, etag=etag)
         if unchanged is None:
             return Response(document, headers=headers)
-        unchanged.headers.update(headers)
+        for name, value in headers.items():
+            unchanged.headers[name] = value
         return unchanged
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_variables
@@ -9,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from django_ciam_token import grants
+from django_ciam_token.callers import Caller
 from django_ciam_token.client_authentication import authenticate, read_credentials
 from django_ciam_token.views.base import NO_STORE, EndpointView
 
@@ -22,9 +26,9 @@ class TokenView(EndpointView):
     def post(self, request: Request) -> Response:
         """Answer a token request."""
         now = timezone.now()
-        parameters = request.data
+        parameters = cast("Mapping[str, str]", request.data)
         grant = grants.find(grants.require(parameters, "grant_type"))
         credentials = read_credentials(request.headers.get("Authorization"), parameters)
         client = authenticate(credentials, now=now)
-        tokens = grant(client=client, parameters=parameters, caller=self.caller(request), now=now)
+        tokens = grant(client=client, parameters=parameters, caller=Caller.of(request._request), now=now)
         return Response(tokens.members(timezone.now()), headers=NO_STORE)

@@ -26,7 +26,9 @@ class Command(TokenCommand):
         """Add the options."""
         parser.add_argument("--client", required=True, metavar="CLIENT_ID")
         parser.add_argument("--user", metavar="USERNAME", help="Who signs in; leave out for an m2m client.")
-        parser.add_argument("--scope", help="Names separated by spaces; all that the client may have if left out.")
+        parser.add_argument(
+            "--scope", help="Names separated by spaces; all that the client may have if left out."
+        )
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,6 +49,8 @@ class Command(TokenCommand):
 def _find_user(username: str) -> Any:
     model = get_user_model()
     try:
-        return model._default_manager.get_by_natural_key(username)  # type: ignore[attr-defined]
+        return model._default_manager.get_by_natural_key(username)
     except model.DoesNotExist as error:
-        raise CommandError(f"There is no user {username!r}. Create one with: manage.py createsuperuser") from error
+        raise CommandError(
+            f"There is no user {username!r}. Create one with: manage.py createsuperuser"
+        ) from error

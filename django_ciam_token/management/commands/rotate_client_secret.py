@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
 
 from django_ciam_token.clients import rotate_client_secret
 from django_ciam_token.errors import TemporarilyUnavailable
@@ -54,12 +55,13 @@ class Command(TokenCommand):
             secret = rotate_client_secret(client, overlap=options["overlap"])
         except TemporarilyUnavailable as error:
             raise CommandError("The database refused; nothing was changed. Try again.") from error
-        replaced = client.secrets.exclude(expires_at=None).first()
+        replaced = client.secrets.filter(expires_at__gt=timezone.now()).first()
+        works_until = replaced.expires_at.isoformat() if replaced and replaced.expires_at else None
         if options["json"]:
-            ends = {"replaced_secret_expires_at": replaced.expires_at.isoformat()} if replaced else {}
+            ends = {"replaced_secret_expires_at": works_until} if works_until else {}
             self.write_json({"client_id": client.client_id, "client_secret": secret, **ends})
             return
         self.stdout.write(f"client_id: {client.client_id}\nclient_secret: {secret}")
         self.stdout.write("Keep the client_secret now: it is not stored and can't be shown again.")
         if replaced:
-            self.stdout.write(f"The secret that ends with {replaced.last_four} works until {replaced.expires_at}.")
+            self.stdout.write(f"The secret that ends with {replaced.last_four} works until {works_until}.")

@@ -23,15 +23,13 @@ class Command(TokenCommand):
     examples = (
         "  manage.py rotate_signing_key\n"
         "  manage.py rotate_signing_key --algorithm ES256\n"
-        "  manage.py rotate_signing_key --now             # do not wait: there is no key, or it can't be read\n"
-        "  manage.py rotate_signing_key --compromised     # the private key was leaked"
+        "  manage.py rotate_signing_key --now            # do not wait: no key can sign\n"
+        "  manage.py rotate_signing_key --compromised    # the private key was leaked"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument(
-            "--algorithm", choices=SIGNING_ALGORITHMS, help="SIGNING_ALGORITHM if left out."
-        )
+        parser.add_argument("--algorithm", choices=SIGNING_ALGORITHMS, help="SIGNING_ALGORITHM if left out.")
         parser.add_argument(
             "--now",
             action="store_true",
@@ -57,4 +55,6 @@ class Command(TokenCommand):
         if options["json"]:
             self.write_json({"kid": key.kid, "alg": key.algorithm, "active_at": key.active_at.isoformat()})
             return
-        self.stdout.write(f"Made key {key.kid} ({key.algorithm}). It signs from {key.active_at.isoformat()} on.")
+        self.stdout.write(
+            f"Made key {key.kid} ({key.algorithm}). It signs from {key.active_at.isoformat()} on."
+        )

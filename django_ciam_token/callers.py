@@ -1,0 +1,38 @@
+"""From where a request came, to show to users and operators; nothing is decided by it."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Final
+
+from django.http import HttpRequest
+
+from django_ciam_token.conf import ciam_settings
+
+_USER_AGENT_LENGTH: Final = 200
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An address and a user agent that are fit to be stored."""
+
+    address: str | None = None
+    user_agent: str = ""
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Caller:
+        """Take both from a request; an address that is none becomes None."""
+        address_of = ciam_settings.CLIENT_ADDRESS
+        address = request.META.get("REMOTE_ADDR") if address_of is None else address_of(request)
+        user_agent = request.headers.get("User-Agent", "")
+        printable = "".join(character for character in user_agent if character.isprintable())
+        return cls(address=_valid(address), user_agent=printable[:_USER_AGENT_LENGTH])
+
+
+def _valid(address: str | None) -> str | None:
+    try:
+        # What follows "%" is the scope of a link-local address, of which databases know nothing.
+        return str(ipaddress.ip_address((address or "").partition("%")[0]))
+    except ValueError:
+        return None

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.db import models
+from django.dispatch import Signal
+from django.http import HttpResponse
+from django.test import Client as Browser
+
+from django_ciam_token import clients, cors, jose, signals, signing_keys, token_string
+from django_ciam_token.api import issue_tokens
+from django_ciam_token.models import Client
+from tests.factories import ClientFactory, UserFactory
+
+TOKEN_URL = "/oauth2/token"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_caches() -> Iterator[None]:
+    signing_keys.forget()
+    cors.forget()
+    yield
+    signing_keys.forget()
+    cors.forget()
+
+
+@dataclass
+class Traces:
+    """Every secret issued during a test, and every trace that the test left."""
+
+    secrets: list[str] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
+    signalled: list[tuple[Signal, dict[str, Any]]] = field(default_factory=list)
+
+    def of(self, signal: Signal) -> list[dict[str, Any]]:
+        """The arguments with which a signal was sent."""
+        return [arguments for sent, arguments in self.signalled if sent is signal]
+
+
+class _Collector(logging.Handler):
+    def __init__(self, traces: Traces) -> None:
+        super().__init__(logging.DEBUG)
+        self.traces = traces
+        self.setFormatter(logging.Formatter())
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.traces.logged.append(f"{self.format(record)} {vars(record)!r}")
+
+
+@pytest.fixture(autouse=True)
+def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
+    """Assert after every test that no secret it issued is in any log record, signal argument or repr."""
+    traces = Traces()
+
+    def record(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            traces.secrets.append(result.decode() if isinstance(result, bytes) else result)
+            return result
+
+        monkeypatch.setattr(owner, name, wrapper)
+
+    record(token_string, "encode")
+    record(jose, "sign")
+    record(jose, "generate_private_key")
+    record(clients, "_add_secret")
+
+    def receive(sender: Any, signal: Signal, **arguments: Any) -> None:
+        traces.signalled.append((signal, {"sender": sender, **arguments}))
+
+    sent = [value for value in vars(signals).values() if isinstance(value, Signal)]
+    for signal in sent:
+        signal.connect(receive, dispatch_uid="traces")
+    logger = logging.getLogger()
+    handler = _Collector(traces)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield traces
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+    for signal in sent:
+        signal.disconnect(dispatch_uid="traces")
+    everything = "\n".join([*traces.logged, *(_contents(args) for _, args in traces.signalled)])
+    for secret in traces.secrets:
+        # The middle of a key: its first and last line are the same for all.
+        assert secret[:200].strip() not in everything, "a secret leaked into a log record or a signal"
+
+
+def _contents(arguments: dict[str, Any]) -> str:
+    """The repr of every argument, and of every field of those that are rows."""
+    rows = [vars(value) for value in arguments.values() if isinstance(value, models.Model)]
+    return repr(arguments) + repr(rows)
+
+
+@pytest.fixture
+def user(db: None) -> Any:
+    return UserFactory()
+
+
+@pytest.fixture
+def web_client(db: None) -> Client:
+    return ClientFactory()
+
+
+@pytest.fixture
+def spa_client(db: None) -> Client:
+    return ClientFactory(application_type="spa")
+
+
+@pytest.fixture
+def machine(db: None) -> Client:
+    return ClientFactory(application_type="m2m")
+
+
+@pytest.fixture
+def first_tokens(web_client: Client, user: Any) -> dict[str, Any]:
+    """The first tokens of `user` for `web_client`."""
+    return issue_tokens(client=web_client, user=user)
+
+
+Refresh = Callable[..., HttpResponse]
+
+
+def post_form(parameters: dict[str, Any] | list[tuple[str, str]], **extra: Any) -> HttpResponse:
+    """POST a form to the token endpoint."""
+    browser = Browser(raise_request_exception=False)
+    body = urlencode(parameters)
+    return browser.post(TOKEN_URL, body, content_type="application/x-www-form-urlencoded", **extra)
+
+
+@pytest.fixture
+def refresh() -> Refresh:
+    """Refresh as a client that sends its credentials in the form."""
+
+    def refresh(client: Client, refresh_token: Any, **parameters: str) -> HttpResponse:
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": client.client_id,
+            "refresh_token": refresh_token,
+            **parameters,
+        }
+        secret = getattr(client, "plain_secret", None)
+        if secret is not None:
+            form.setdefault("client_secret", secret)
+        return post_form(form)
+
+    return refresh

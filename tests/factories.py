@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import factory
+from django.contrib.auth import get_user_model
+
+from django_ciam_token.clients import create_client
+from django_ciam_token.models import Client
+
+
+class UserFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = get_user_model()
+        skip_postgeneration_save = True
+
+    username = factory.Sequence(lambda n: f"user-{n}")
+    password = factory.django.Password("correct horse")
+
+
+class ClientFactory(factory.django.DjangoModelFactory):
+    """A client of the given type; `client.plain_secret` is the secret a confidential one got."""
+
+    class Meta:
+        model = Client
+
+    client_id = factory.Sequence(lambda n: f"client-{n}")
+    name = factory.LazyAttribute(lambda client: client.client_id.title())
+    application_type = "web"
+    scope = "openid profile email"
+
+    @classmethod
+    def _create(cls, model_class: type[Client], *args: object, **fields: object) -> Client:
+        client, client.plain_secret = create_client(**fields)
+        return client
