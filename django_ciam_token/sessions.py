@@ -171,8 +171,12 @@ def rotate(
         pk=session.pk, generation=session.generation, revoked_at=None
     )
     with transaction.atomic(using=using):
-        rotated = expected.update(rotated_at=DatabaseNow(), **changes)
-    return rotated == 1
+        rotated = expected.update(rotated_at=DatabaseNow(), **changes) == 1
+    if rotated:
+        # What signals hand to the site is the session as it is now.
+        for name, value in {**changes, "rotated_at": now}.items():
+            setattr(session, name, value)
+    return rotated
 
 
 def has_rotated(session: RefreshToken, rotation: Rotation) -> bool:
