@@ -146,9 +146,10 @@ def rotate(
     def write() -> None:
         removed_at = now if compromised else active_at + _longest_token_lifetime(using) + _LEEWAY
         with transaction.atomic(using=using):
-            # Two rotations at once: the second waits here and then retires the first one's key as well.
-            list(SigningKey.objects.using(using).select_for_update().values_list("pk"))
             older = SigningKey.objects.using(using)
+            # Two rotations at once: the second waits for the oldest row, the same for both, and then
+            # retires the first one's key as well.
+            list(older.select_for_update().order_by("pk").values_list("pk")[:1])
             if compromised:
                 older.exclude(removed_at__lte=now).update(removed_at=now)
             older.filter(Q(retired_at=None) | Q(retired_at__gt=active_at)).update(

@@ -11,9 +11,10 @@ import random
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-from django.db import InterfaceError, InternalError, OperationalError, connections
+from django.db import Error, InterfaceError, InternalError, OperationalError, connections
 from django.db.models import DateTimeField, Func
 from django.db.models.sql.compiler import SQLCompiler
 
@@ -89,8 +90,10 @@ def retry(operation: Callable[[], T], *, using: str) -> T:
             )
             if connection.in_atomic_block:
                 break
-            # A persistent connection that the server has dropped is opened anew by the next attempt.
-            connection.close_if_unusable_or_obsolete()
+            # A persistent connection that the server has dropped is opened anew by the next attempt;
+            # closing what is broken may itself fail, and has then done its work.
+            with suppress(Error):
+                connection.close_if_unusable_or_obsolete()
     raise TemporarilyUnavailable("try again with the same parameters", reason="database_unavailable")
 
 

@@ -100,7 +100,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenService]:
     create_user = "from django.contrib.auth.models import User; User.objects.create_user({!r}, password={!r})"
     running.manage("shell", "--command", create_user.format(running.username, running.password))
     log = folder / "gunicorn.log"
-    command = ["-m", "gunicorn", "config.wsgi:application", "--bind", f"127.0.0.1:{port}", "--workers", "2"]
+    command = ["-m", "gunicorn", "config.wsgi:application", "--no-control-socket"]
+    command += ["--bind", f"127.0.0.1:{port}", "--workers", "2"]
     with log.open("w") as output:
         server = subprocess.Popen(
             [sys.executable, *command], cwd=EXAMPLE_PROJECT, env=environment, stdout=output, stderr=output
