@@ -8,6 +8,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from django_ciam_token.api import issue_tokens
+from django_ciam_token.errors import OAuthError
 from django_ciam_token.models import Client
 
 
@@ -26,7 +27,8 @@ class LoginView(APIView):
         )
         if user is None:
             raise AuthenticationFailed
-        return Response(
-            issue_tokens(client=client, user=user, request=request),
-            headers={"Cache-Control": "no-store"},
-        )
+        try:
+            answer = issue_tokens(client=client, user=user, request=request)
+        except OAuthError as error:
+            return Response(error.members(), status=error.status)
+        return Response(answer, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,56 @@
+"""The example project, run as a newcomer runs it: `manage.py` in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MANAGE = Path(__file__).resolve().parent.parent / "example_project" / "manage.py"
+
+
+@pytest.fixture
+def manage(tmp_path):
+    """Run a command of the example project on a database of its own."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("DJANGO", "CIAM"))
+    }
+    environment["DATABASE_URL"] = f"sqlite:///{tmp_path / 'example.sqlite3'}"
+
+    def run(*arguments):
+        command = [sys.executable, str(MANAGE), *arguments]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return run
+
+
+def test_the_demo_works_on_a_new_database_and_again_on_a_used_one(manage):
+    for _ in range(2):
+        demo = manage("demo", "--check")
+
+        assert demo.returncode == 0, demo.stdout + demo.stderr
+        assert "Everything happened as it should" in demo.stdout
+
+
+def test_the_demo_says_what_to_do_when_its_port_is_taken(manage):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        demo = manage("demo", "--port", str(taken.getsockname()[1]))
+
+    assert demo.returncode == 1
+    assert "--port 9000" in demo.stderr
+
+
+def test_the_example_passes_the_checks_and_has_no_missing_migration(manage):
+    assert manage("migrate").returncode == 0
+
+    for arguments in (("check", "--database", "default"), ("makemigrations", "--check", "--dry-run")):
+        result = manage(*arguments)
+        assert result.returncode == 0, result.stdout + result.stderr
