@@ -108,7 +108,7 @@ class ClientAdmin(_ClientAdmin):
         """Go on to the page that shows the secret."""
         response = super().response_add(request, obj, post_url_continue)
         if _NEW_SECRET in request.session:
-            return HttpResponseRedirect(reverse(self._new_secret_url_name(), args=(obj.pk,)))
+            return HttpResponseRedirect(self._url("client_new_secret", obj.pk))
         return response
 
     @method_decorator(never_cache)
@@ -116,7 +116,7 @@ class ClientAdmin(_ClientAdmin):
         """Show a new secret, the first time it is asked for."""
         client = self.get_object(request, object_id)
         if client is None or not self.has_change_permission(request, client):
-            return HttpResponseRedirect(reverse("admin:django_ciam_token_client_changelist"))
+            return HttpResponseRedirect(self._url("client_changelist"))
         context = {
             **self.admin_site.each_context(request),
             "title": _("The secret of %(client)s") % {"client": client},
@@ -124,10 +124,11 @@ class ClientAdmin(_ClientAdmin):
             "client": client,
             "secret": _take_new_secret(request, client),
         }
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
         return TemplateResponse(request, "admin/django_ciam_token/new_secret.html", context)
 
-    def _new_secret_url_name(self) -> str:
-        return f"{self.admin_site.name}:django_ciam_token_client_new_secret"
+    def _url(self, name: str, *args: Any) -> str:
+        return reverse(f"admin:django_ciam_token_{name}", args=args, current_app=self.admin_site.name)
 
 
 class ReadOnlyAdmin(_ReadOnly):

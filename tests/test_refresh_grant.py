@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from datetime import timedelta
 
@@ -702,3 +703,19 @@ def test_all_wrong_tokens_are_answered_alike(web_client, user, first_tokens, ref
 
     assert {answer.content for answer in answers} == {INVALID_GRANT}
     assert len({json.dumps(dict(answer.items())) for answer in answers}) == 1
+
+
+def test_a_site_that_does_not_use_time_zones_is_served_as_well(web_client, user, refresh, settings):
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "Asia/Tokyo"
+    first = issue_tokens(client=web_client, user=user)
+
+    second = refresh(web_client, first["refresh_token"]).json()
+    again = refresh(web_client, first["refresh_token"]).json()
+
+    assert again["refresh_token"] == second["refresh_token"]
+    claims = jwt.decode(again["id_token"], options={"verify_signature": False})
+    assert abs(claims["iat"] - time.time()) < 60
+    assert abs(claims["auth_time"] - time.time()) < 60
+    let_time_pass(31)
+    assert_refused(refresh(web_client, first["refresh_token"]))

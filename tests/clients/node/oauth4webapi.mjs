@@ -19,8 +19,8 @@ async function discover(algorithm) {
   return oauth.processDiscoveryResponse(issuer, response)
 }
 
-async function refresh(refreshToken) {
-  const response = await oauth.refreshTokenGrantRequest(server, client, authentication, refreshToken, plainHttp)
+async function refresh(token) {
+  const response = await oauth.refreshTokenGrantRequest(server, client, authentication, token, plainHttp)
   const tokens = await oauth.processRefreshTokenResponse(server, client, response)
   await oauth.validateApplicationLevelSignature(server, response, plainHttp)
   return tokens

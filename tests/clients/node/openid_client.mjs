@@ -29,7 +29,7 @@ for (const member of ['access_token', 'refresh_token', 'id_token']) {
 
 // Two tabs of a browser refresh at the same time, and go on with the same token.
 const last = answers.at(-1).refresh_token
-const tabs = await Promise.all([client.refreshTokenGrant(config, last), client.refreshTokenGrant(config, last)])
+const tabs = await Promise.all([last, last].map((token) => client.refreshTokenGrant(config, token)))
 assert.equal(tabs[0].refresh_token, tabs[1].refresh_token)
 
 const wrong = await client.refreshTokenGrant(config, 'wrong').then(assert.fail, (error) => error)
