@@ -124,7 +124,7 @@ class ClientAdmin(_ClientAdmin):
             "client": client,
             "secret": _take_new_secret(request, client),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/django_ciam_token/new_secret.html", context)
 
     def _url(self, name: str, *args: Any) -> str:

@@ -3,6 +3,8 @@
 from django.contrib.auth import authenticate
 from django.shortcuts import get_object_or_404
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.parsers import FormParser
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -16,6 +18,8 @@ class LoginView(APIView):
     """``POST /login`` with username, password and client_id; the answer is the token endpoint's."""
 
     authentication_classes = ()
+    parser_classes = (FormParser,)
+    renderer_classes = (JSONRenderer,)
 
     def post(self, request: Request) -> Response:
         """Check the password and begin a session."""
