@@ -44,7 +44,7 @@ def duration(text: str) -> timedelta:
         argparse.ArgumentTypeError: it is not one.
 
     """
-    match = re.fullmatch(r"(\d{1,6})([smhdw]?)", text)
+    match = re.fullmatch(r"([0-9]{1,5})([smhdw]?)", text)
     if match is None or (not match[2] and int(match[1])):
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 90s, 15m, 12h, 7d, 2w or 0")
     return timedelta(**{_UNITS[match[2] or "s"]: int(match[1])})

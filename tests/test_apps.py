@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from django_ciam_token import signing_keys
+from django_ciam_token.models import RefreshToken, SigningKey
+
+pytestmark = pytest.mark.django_db
+
+
+def test_migrate_makes_the_first_key_and_says_so(capsys):
+    SigningKey.objects.all().delete()
+
+    call_command("migrate", verbosity=1)
+
+    key = SigningKey.objects.get()
+    assert f"Made the first signing key: {key.kid} (RS256)" in capsys.readouterr().out
+
+
+def test_migrate_leaves_the_keys_alone_that_are_there(capsys):
+    before = SigningKey.objects.get()
+
+    call_command("migrate", verbosity=0)
+
+    assert SigningKey.objects.get() == before
+    assert "signing key" not in capsys.readouterr().out
+
+
+def test_migrate_without_verbosity_is_silent(capsys):
+    SigningKey.objects.all().delete()
+
+    call_command("migrate", verbosity=0)
+
+    assert SigningKey.objects.exists()
+    assert capsys.readouterr().out == ""
+
+
+def test_no_key_is_made_on_another_database_or_without_the_table(monkeypatch):
+    SigningKey.objects.all().delete()
+
+    assert signing_keys.ensure_signing_key(using="other") is None
+    monkeypatch.setattr(SigningKey._meta, "db_table", "not_there_yet")
+    assert signing_keys.ensure_signing_key(using="default") is None
+
+
+def test_the_migrations_are_complete():
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has a fill factor")
+def test_pages_of_sessions_have_room_for_the_next_version_of_a_row():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = %s", [RefreshToken._meta.db_table])
+        [options] = cursor.fetchone()
+
+    assert options == ["fillfactor=80"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL counts heap-only updates")
+def test_rotations_are_heap_only_updates(web_client, user, refresh):
+    from django_ciam_token.api import issue_tokens
+
+    token = issue_tokens(client=web_client, user=user)["refresh_token"]
+    updates_before, heap_only_before = updates_of_sessions()
+
+    for _ in range(40):
+        token = refresh(web_client, token).json()["refresh_token"]
+
+    updates, heap_only = updates_of_sessions()
+    assert updates - updates_before == 40
+    assert heap_only - heap_only_before >= 38
+
+
+def updates_of_sessions():
+    """How many updates PostgreSQL has counted, and how many no index heard of."""
+    connection.close()  # What a connection did is counted at the latest when it ends.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()")
+        cursor.execute(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s",
+            [RefreshToken._meta.db_table],
+        )
+        return cursor.fetchone()

@@ -1,0 +1,347 @@
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+from django.conf import settings
+from django.core.checks import Error, registry
+from django.core.checks import Warning as CheckWarning
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.test import override_settings
+
+from django_ciam_token import checks, signing_keys
+from django_ciam_token.checks import check_settings, check_signing_keys
+from django_ciam_token.conf import option_names
+from django_ciam_token.models import SigningKey
+
+ISSUER = "https://id.example.com"
+GOOD_SECRET = "s" * 32
+NEW_SECRET = "n" * 50
+
+
+def messages(*, debug=False, **values):
+    with override_settings(CIAM_TOKEN={"ISSUER": ISSUER, **values}, DEBUG=debug):
+        return check_settings(None)
+
+
+def database_messages():
+    return check_signing_keys(None, databases=["default"])
+
+
+def test_a_clean_configuration_has_nothing_to_report():
+    assert check_settings(None) == []
+
+
+def test_every_setting_may_be_written_out():
+    assert (
+        messages(
+            SECRETS=[GOOD_SECRET],
+            SCOPES={"openid": "Sign you in"},
+            ACCESS_TOKEN_LIFETIME=600,
+            ACCESS_TOKEN_PROFILE="rfc9068",
+            SESSION_LIFETIME=None,
+            SUBJECT="builtins.str",
+            SIGNING_ALGORITHM="EdDSA",
+        )
+        == []
+    )
+
+
+@override_settings(CIAM_TOKEN=["ISSUER"])
+def test_e001_the_setting_is_not_a_dict():
+    assert check_settings(None) == [
+        Error(
+            "CIAM_TOKEN must be a dict of settings.",
+            hint="Write CIAM_TOKEN = {'ISSUER': 'https://…'}.",
+            id="django_ciam_token.E001",
+        )
+    ]
+
+
+@pytest.mark.parametrize("written", [{}, {"ISSUER": None}])
+def test_e002_the_issuer_is_missing(written):
+    with override_settings(CIAM_TOKEN=written):
+        found = check_settings(None)
+
+    assert found[-1] == Error(
+        "CIAM_TOKEN['ISSUER'] is missing.",
+        hint="Set it to the site's address, such as 'https://id.example.com'. It goes into every token.",
+        id="django_ciam_token.E002",
+    )
+
+
+def test_e002_a_site_without_the_setting_is_told_once():
+    with override_settings():
+        del settings.CIAM_TOKEN
+        assert [message.id for message in check_settings(None)] == ["django_ciam_token.E002"]
+
+
+@pytest.mark.parametrize("name", sorted(set(option_names()) - {"ISSUER"}))
+def test_e003_a_value_is_of_the_wrong_type(name):
+    found = messages(**{name: [object()]})
+
+    assert [message.id for message in found] == ["django_ciam_token.E003"]
+    assert found[0].msg.startswith(f"CIAM_TOKEN[{name!r}] ")
+    assert found[0].hint == "See the settings in the README."
+    assert found[0].is_serious()
+
+
+def test_e003_the_issuer_is_no_string():
+    assert messages(ISSUER=5) == [
+        Error(
+            "CIAM_TOKEN['ISSUER'] must be a string that is not empty.",
+            hint="See the settings in the README.",
+            id="django_ciam_token.E003",
+        )
+    ]
+
+
+def test_every_wrong_value_is_reported_at_once():
+    found = messages(ACCESS_TOKEN_LIFETIME=-1, SUBJECT="no.such.hook", ACESS=1)
+
+    assert sorted(message.id for message in found) == [
+        "django_ciam_token.E003",
+        "django_ciam_token.E003",
+        "django_ciam_token.E004",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("ACESS_TOKEN_LIFETIME", "ACCESS_TOKEN_LIFETIME"),
+        ("access_token_lifetime", "ACCESS_TOKEN_LIFETIME"),
+        ("GRACE_PERIOD", "REFRESH_TOKEN_GRACE_PERIOD"),
+        ("ISUER", "ISSUER"),
+    ],
+)
+def test_e004_an_unknown_setting_with_the_one_that_was_meant(written, meant):
+    assert messages(**{written: 600}) == [
+        Error(
+            f"CIAM_TOKEN has no setting {written!r}.",
+            hint=f"Did you mean {meant!r}?",
+            id="django_ciam_token.E004",
+        )
+    ]
+
+
+def test_e004_an_unknown_setting_that_resembles_none():
+    with override_settings(CIAM_TOKEN={"ISSUER": ISSUER, 42: "?"}):
+        found = check_settings(None)
+
+    assert found == [
+        Error(
+            "CIAM_TOKEN has no setting 42.",
+            hint=f"Known are: {', '.join(option_names())}.",
+            id="django_ciam_token.E004",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "http://id.example.com",
+        "id.example.com",
+        "https://",
+        "https:///path",
+        "https://id.example.com?tenant=1",
+        "https://id.example.com/#top",
+        "ftp://id.example.com",
+        "https://[id.example.com",
+        "urn:example",
+    ],
+)
+def test_e005_the_issuer_is_no_https_url_without_query_and_fragment(issuer):
+    assert messages(ISSUER=issuer) == [
+        Error(
+            f"CIAM_TOKEN['ISSUER'] is {issuer!r}, which is not an https URL without query and fragment.",
+            hint="RFC 8414 §2 requires one. With DEBUG = True http is accepted as well.",
+            id="django_ciam_token.E005",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "issuer", ["https://id.example.com", "https://id.example.com:8443/tenant/", "https://[::1]"]
+)
+def test_an_https_issuer_may_have_a_port_and_a_path(issuer):
+    assert messages(ISSUER=issuer) == []
+
+
+def test_an_http_issuer_is_for_development_only():
+    assert messages(ISSUER="http://127.0.0.1:8000", debug=True) == []
+    assert [message.id for message in messages(ISSUER="ftp://127.0.0.1", debug=True)] == [
+        "django_ciam_token.E005"
+    ]
+
+
+SHORT_SECRET = "A secret that protects tokens is shorter than 32 characters."
+SHORT_SECRET_HINT = "Make SECRET_KEY, its fallbacks or CIAM_TOKEN['SECRETS'] long and random."
+
+
+@pytest.mark.parametrize("secrets", [["s" * 31], [GOOD_SECRET, "short"], [""]])
+def test_e006_a_secret_is_too_short(secrets):
+    assert messages(SECRETS=secrets) == [
+        Error(SHORT_SECRET, hint=SHORT_SECRET_HINT, id="django_ciam_token.E006")
+    ]
+
+
+def test_e006_secret_key_itself_is_too_short():
+    with override_settings(SECRET_KEY="short"):
+        assert [message.id for message in messages()] == ["django_ciam_token.E006"]
+    with override_settings(SECRET_KEY_FALLBACKS=["short"]):
+        assert [message.id for message in messages()] == ["django_ciam_token.E006"]
+
+
+def test_w001_a_secret_is_too_short_while_debugging():
+    assert messages(SECRETS=["short"], debug=True) == [
+        CheckWarning(SHORT_SECRET, hint=SHORT_SECRET_HINT, id="django_ciam_token.W001")
+    ]
+
+
+def test_e009_a_key_would_sign_before_every_verifier_knows_it():
+    assert messages(SIGNING_KEY_LEAD=360) == [
+        Error(
+            "SIGNING_KEY_LEAD (0:06:00) is not longer than JWKS_MAX_AGE and SIGNING_KEY_CACHE_LIFETIME "
+            "together (0:06:00): verifiers would meet tokens signed with a key they don't know.",
+            hint="Lengthen SIGNING_KEY_LEAD or shorten the other two.",
+            id="django_ciam_token.E009",
+        )
+    ]
+    assert messages(SIGNING_KEY_LEAD=361) == []
+    assert [message.id for message in messages(JWKS_MAX_AGE=3600)] == ["django_ciam_token.E009"]
+    assert [message.id for message in messages(SIGNING_KEY_CACHE_LIFETIME=3300)] == ["django_ciam_token.E009"]
+
+
+def test_e009_is_not_reported_of_values_that_are_no_durations():
+    assert [message.id for message in messages(JWKS_MAX_AGE="soon")] == ["django_ciam_token.E003"]
+
+
+@pytest.mark.django_db
+def test_a_migrated_database_has_nothing_to_report():
+    assert database_messages() == []
+
+
+@pytest.mark.django_db
+def test_e007_there_is_no_active_key():
+    SigningKey.objects.all().delete()
+
+    assert database_messages() == [
+        Error(
+            "There is no active signing key.",
+            hint="Make a key with: manage.py rotate_signing_key --now",
+            id="django_ciam_token.E007",
+        )
+    ]
+
+
+@pytest.mark.django_db
+def test_e007_a_key_that_is_only_published_does_not_sign():
+    SigningKey.objects.all().delete()
+    signing_keys.rotate(algorithm="EdDSA")
+
+    assert [message.id for message in database_messages()] == ["django_ciam_token.E007"]
+
+
+@pytest.mark.django_db
+def test_e008_no_secret_decrypts_the_active_key():
+    (key,) = SigningKey.objects.all()
+
+    with override_settings(SECRET_KEY=NEW_SECRET):
+        found = database_messages()
+
+    assert found == [
+        Error(
+            f"None of the site's secrets decrypts the active signing key {key.kid}.",
+            hint="List the former secret in SECRET_KEY_FALLBACKS again. "
+            "Make a key with: manage.py rotate_signing_key --now",
+            id="django_ciam_token.E008",
+        )
+    ]
+
+
+@pytest.mark.django_db
+def test_w002_the_active_key_depends_on_a_fallback_secret():
+    (key,) = SigningKey.objects.all()
+
+    with override_settings(SECRET_KEY=NEW_SECRET, SECRET_KEY_FALLBACKS=[settings.SECRET_KEY]):
+        found = database_messages()
+        signing_keys.rotate(algorithm="RS256", immediately=True)
+        found_after = database_messages()
+
+    assert found == [
+        CheckWarning(
+            f"The active signing key {key.kid} is encrypted with a fallback secret.",
+            hint="Run manage.py rotate_signing_key before you remove that secret.",
+            id="django_ciam_token.W002",
+        )
+    ]
+    assert found_after == []
+
+
+@pytest.mark.django_db
+def test_w003_the_active_key_is_of_another_algorithm_than_the_setting():
+    with override_settings(CIAM_TOKEN={"ISSUER": ISSUER, "SIGNING_ALGORITHM": "EdDSA"}):
+        found = database_messages()
+        signing_keys.rotate(immediately=True)
+        found_after = database_messages()
+
+    assert found == [
+        CheckWarning(
+            "SIGNING_ALGORITHM is EdDSA, but the active signing key is of RS256.",
+            hint="The setting is for keys made from now on; make one with: manage.py rotate_signing_key",
+            id="django_ciam_token.W003",
+        )
+    ]
+    assert found_after == []
+
+
+@pytest.mark.parametrize("databases", [None, [], ["other"]])
+def test_a_database_that_was_not_named_is_not_asked(databases):
+    # No django_db mark: a query would fail.
+    assert check_signing_keys(None, databases=databases) == []
+
+
+@pytest.mark.django_db
+def test_before_the_first_migrate_there_is_nothing_to_report(monkeypatch):
+    monkeypatch.setattr(SigningKey._meta, "db_table", "not_there_yet")
+
+    assert database_messages() == []
+
+
+def test_the_checks_are_registered_once():
+    registered = list(registry.registry.registered_checks)
+
+    assert registered.count(checks.check_settings) == 1
+    assert registered.count(checks.check_signing_keys) == 1
+
+
+def test_manage_py_check_passes_with_the_settings_of_the_tests():
+    output = StringIO()
+
+    call_command("check", stdout=output, stderr=output)
+
+    assert output.getvalue() == "System check identified no issues (0 silenced).\n"
+
+
+def test_manage_py_check_reports_a_wrong_setting():
+    with (
+        override_settings(CIAM_TOKEN={"ISSUER": ISSUER, "ACESS_TOKEN_LIFETIME": 600}),
+        pytest.raises(SystemCheckError) as caught,
+    ):
+        call_command("check")
+
+    assert "(django_ciam_token.E004) CIAM_TOKEN has no setting 'ACESS_TOKEN_LIFETIME'." in str(caught.value)
+    assert "HINT: Did you mean 'ACCESS_TOKEN_LIFETIME'?" in str(caught.value)
+
+
+@pytest.mark.django_db
+def test_manage_py_check_of_the_database_reports_a_missing_key():
+    call_command("check", databases=["default"], stdout=StringIO())
+    SigningKey.objects.all().delete()
+
+    call_command("check", stdout=StringIO())
+    with pytest.raises(SystemCheckError, match=r"\(django_ciam_token.E007\) There is no active signing key"):
+        call_command("check", databases=["default"])

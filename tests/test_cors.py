@@ -1,0 +1,76 @@
+"""Browser applications, with django-cors-headers installed."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
+
+from django_ciam_token import cors
+from django_ciam_token.models import Client
+from tests.conftest import post_form
+from tests.factories import ClientFactory
+
+pytestmark = pytest.mark.django_db
+
+ORIGIN = "https://app.example.com"
+
+
+@pytest.fixture(autouse=True)
+def _client_with_origins():
+    ClientFactory(application_type="spa", allowed_origins=f"https://other.example {ORIGIN}")
+
+
+def test_a_preflight_from_an_allowed_origin_is_answered():
+    response = Browser().options(
+        "/oauth2/token", HTTP_ORIGIN=ORIGIN, HTTP_ACCESS_CONTROL_REQUEST_METHOD="POST"
+    )
+
+    assert response.status_code == 200
+    assert response["Access-Control-Allow-Origin"] == ORIGIN
+
+
+def test_errors_can_be_read_by_the_application_as_well():
+    response = post_form({"grant_type": "refresh_token", "client_id": "nobody"}, HTTP_ORIGIN=ORIGIN)
+
+    assert response.status_code == 401
+    assert response["Access-Control-Allow-Origin"] == ORIGIN
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", ORIGIN + ":8443", "null", ORIGIN.upper(), ""])
+def test_another_origin_gets_no_headers(origin):
+    response = post_form({"grant_type": "refresh_token"}, HTTP_ORIGIN=origin)
+
+    assert "Access-Control-Allow-Origin" not in response
+
+
+@pytest.mark.parametrize("url", ["/admin/login/", "/nowhere"])
+def test_the_rest_of_the_site_is_not_opened(url):
+    assert "Access-Control-Allow-Origin" not in Browser().get(url, HTTP_ORIGIN=ORIGIN)
+
+
+def test_a_client_that_is_switched_off_opens_nothing():
+    Client.objects.update(is_active=False)
+
+    assert "Access-Control-Allow-Origin" not in post_form({}, HTTP_ORIGIN=ORIGIN)
+
+
+def test_origins_are_read_once_in_a_while(monkeypatch):
+    from django.db import connection
+
+    now = [1000.0]
+    monkeypatch.setattr(cors.time, "monotonic", lambda: now[0])
+    assert ORIGIN in cors.allowed_origins()
+    Client.objects.update(allowed_origins="")
+
+    with CaptureQueriesContext(connection) as queries:
+        assert ORIGIN in cors.allowed_origins()
+    assert len(queries) == 0
+    now[0] += 61
+    assert cors.allowed_origins() == frozenset()
+
+
+def test_without_django_cors_headers_nothing_is_connected(settings):
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "corsheaders"]
+
+    cors.connect()

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from io import BytesIO
+
+import pytest
+from django.test import RequestFactory
+from rest_framework.request import Request
+
+from django_ciam_token.errors import ContentTooLarge, InvalidRequest, OAuthError, UnsupportedContent
+from django_ciam_token.views.form import LARGEST_BODY, StrictFormParser, parse_form
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def parse(body, *, content_type=FORM, **headers):
+    request = RequestFactory().post("/oauth2/token", body, content_type=content_type, headers=headers)
+    parser = StrictFormParser()
+    return parser.parse(BytesIO(body), content_type, {"request": Request(request)._request})
+
+
+def refusal(body, **how):
+    with pytest.raises(OAuthError) as caught:
+        parse(body, **how)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("body", "parameters"),
+    [
+        (b"", {}),
+        (b"a=1", {"a": "1"}),
+        (b"a=1&b=2", {"a": "1", "b": "2"}),
+        (b"a=1&&b=2&", {"a": "1", "b": "2"}),
+        (b"a=", {}),
+        (b"a", {}),
+        (b"a=&b=2", {"b": "2"}),
+        (b"a=x+y%20z", {"a": "x y z"}),
+        (b"a=%2B%26%3D", {"a": "+&="}),
+        (b"a=b=c", {"a": "b=c"}),
+        (b"a=1;b=2", {"a": "1;b=2"}),
+        (b"%61=1", {"a": "1"}),
+        (b"a=%C3%BC", {"a": "ü"}),
+        ("a=ü".encode(), {"a": "ü"}),
+        (b"a=%zz", {"a": "%zz"}),
+        (b"a=%F0%9F%94%91", {"a": "🔑"}),
+        (b"=1", {"": "1"}),
+    ],
+)
+def test_a_form_is_read_into_the_parameters_that_have_a_value(body, parameters):
+    assert parse_form(body) == parameters
+    assert parse(body) == parameters
+
+
+@pytest.mark.parametrize("body", [b"a=1&a=1", b"a=1&a=2", b"a=&a=1", b"a=1&a=", b"a&a", b"a=1&%61=2"])
+def test_a_repeated_parameter_is_refused_even_if_empty_or_equal(body):
+    error = refusal(body)
+
+    assert type(error) is InvalidRequest
+    assert error.reason == "repeated_parameter"
+    assert error.members() == {
+        "error": "invalid_request",
+        "error_description": "a is repeated; send it once",
+    }
+
+
+def test_names_are_told_apart_by_case():
+    assert parse_form(b"a=1&A=2") == {"a": "1", "A": "2"}
+
+
+@pytest.mark.parametrize("name", ["resource", "audience"])
+def test_what_other_rfcs_allow_to_be_repeated_may_be(name):
+    assert parse_form(f"{name}=1&{name}=2".encode()) == {name: "2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("n" * 40, "n" * 40), ("n" * 41, "a parameter"), ('a"b', "a?b"), ("ü", "?")]
+)
+def test_a_repeated_name_is_shown_unless_it_looks_like_something_else(name, shown):
+    error = refusal(f"{name}=1&{name}=2".encode())
+
+    assert error.description == f"{shown} is repeated; send it once"
+
+
+@pytest.mark.parametrize("body", [b"a=\xff", b"a=%FF", b"%FF=1", b"a=%C3", b"a=%ED%A0%80"])
+def test_what_is_not_utf_8_is_refused(body):
+    error = refusal(body)
+
+    assert (type(error), error.reason) == (InvalidRequest, "invalid_utf8")
+    assert error.description == "the form is not valid UTF-8"
+
+
+@pytest.mark.parametrize("body", [b"a=%00", b"a=1%002", b"%00=1", b"a=\x00"])
+def test_a_nul_is_refused(body):
+    # PostgreSQL has no text with a NUL in it.
+    error = refusal(body)
+
+    assert (type(error), error.reason) == (InvalidRequest, "nul")
+    assert error.description == "the form has a NUL character; remove it"
+
+
+def test_a_form_may_have_a_hundred_parameters_and_no_more():
+    hundred = "&".join(f"p{number}=1" for number in range(100)).encode()
+
+    assert len(parse_form(hundred)) == 100
+    error = refusal(hundred + b"&p100=1")
+    assert (type(error), error.reason) == (InvalidRequest, "too_many_fields")
+    assert error.description == "the form has more than 100 parameters"
+
+
+def test_a_form_may_have_16_kib_and_no_more():
+    largest = b"a=" + b"x" * (LARGEST_BODY - 2)
+
+    assert parse(largest) == {"a": "x" * (16 * 1024 - 2)}
+    error = refusal(largest + b"x")
+    assert (type(error), error.reason, error.status) == (ContentTooLarge, "body_too_large", 413)
+    assert error.members()["error"] == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    "content_type", [FORM, f"{FORM};charset=utf-8", f"{FORM}; charset=UTF-8", f"{FORM}; charset=utf8"]
+)
+def test_utf_8_may_be_named(content_type):
+    assert parse(b"a=1", content_type=content_type) == {"a": "1"}
+
+
+@pytest.mark.parametrize("charset", ["iso-8859-1", "utf-16", "us-ascii", "no-such-charset"])
+def test_another_charset_is_refused(charset):
+    error = refusal(b"a=1", content_type=f"{FORM}; charset={charset}")
+
+    assert (type(error), error.reason, error.status) == (UnsupportedContent, "wrong_charset", 415)
+    assert error.description == "encode the form as UTF-8"
+
+
+def test_a_body_in_no_encoding_at_all_may_say_so():
+    assert parse(b"a=1", **{"Content-Encoding": "Identity"}) == {"a": "1"}
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "gzip, identity"])
+def test_a_compressed_body_is_refused(encoding):
+    error = refusal(b"a=1", **{"Content-Encoding": encoding})
+
+    assert (type(error), error.reason, error.status) == (UnsupportedContent, "compressed_body", 415)
+    assert error.description == "do not compress the form"
