@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import keyring
 from django_ciam_token.clients import add_first_secret
@@ -100,22 +101,21 @@ class ClientAdmin(_ClientAdmin):
         """Save, and draw the first secret of a client that must have one."""
         super().save_model(request, obj, form, change)
         if not change and obj.must_have_secret:
-            kept = json.dumps({"client": obj.pk, "secret": add_first_secret(obj)})
-            # The session may be a cookie or a table: what lies in it is encrypted.
-            request.session[_NEW_SECRET] = keyring.encrypt(kept.encode(), purpose=keyring.SHOWN_ONCE)
+            _keep_new_secret(request, obj)
 
     def response_add(self, request: HttpRequest, obj: Client, post_url_continue: Any = None) -> HttpResponse:
         """Go on to the page that shows the secret."""
         response = super().response_add(request, obj, post_url_continue)
-        if _NEW_SECRET in request.session:
+        if obj.must_have_secret:
             return HttpResponseRedirect(self._url("client_new_secret", obj.pk))
         return response
 
-    @method_decorator(never_cache)
+    @method_decorator([never_cache, sensitive_variables()])
     def new_secret_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show a new secret, the first time it is asked for."""
         client = self.get_object(request, object_id)
-        if client is None or not self.has_change_permission(request, client):
+        may_see = self.has_add_permission(request) or self.has_change_permission(request)
+        if client is None or not may_see:
             return HttpResponseRedirect(self._url("client_changelist"))
         context = {
             **self.admin_site.each_context(request),
@@ -134,6 +134,8 @@ class ClientAdmin(_ClientAdmin):
 class ReadOnlyAdmin(_ReadOnly):
     """Pages to look at: rows of these tables are made and changed by the service alone."""
 
+    actions = None
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False."""
         return False
@@ -142,14 +144,14 @@ class ReadOnlyAdmin(_ReadOnly):
         """Return False."""
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False."""
-        return False
-
 
 @admin.register(RefreshToken)
 class RefreshTokenAdmin(ReadOnlyAdmin):
-    """Sessions."""
+    """Sessions.
+
+    Who has the permission may delete one: Django asks for it when a user or client is deleted, whose
+    sessions go along.
+    """
 
     list_display = ("id", "user", "client", "issued_at", "rotated_at", "expires_at", "revoked_at")
     list_select_related = ("user", "client")
@@ -186,12 +188,24 @@ class SigningKeyAdmin(ReadOnlyAdmin):
     search_fields = ("kid",)
     fields = (*list_display, "public_jwk")
 
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: keys are rotated, and stay for the tokens that they signed."""
+        return False
+
     @admin.display(description=_("state"))
     def state(self, key: SigningKey) -> str:
         """Return the present state."""
         return key.state(timezone.now()).value
 
 
+@sensitive_variables()
+def _keep_new_secret(request: HttpRequest, client: Client) -> None:
+    """Draw a secret and keep it to be shown; the session may be a cookie, so it is encrypted."""
+    kept = json.dumps({"client": client.pk, "secret": add_first_secret(client)})
+    request.session[_NEW_SECRET] = keyring.encrypt(kept.encode(), purpose=keyring.SHOWN_ONCE)
+
+
+@sensitive_variables()
 def _take_new_secret(request: HttpRequest, client: Client) -> str | None:
     """Return the secret that waits to be shown, and forget it."""
     kept = request.session.pop(_NEW_SECRET, None)

@@ -54,7 +54,6 @@ def issue_tokens(
         InvalidGrant: the user is disabled, or the setting ``ISSUANCE_POLICY`` says no.
         ServerError: there is no usable signing key.
         TemporarilyUnavailable: the database refused.
-
     """
     now = timezone.now()
     granted = _require_allowed(client, user, scope)
@@ -100,7 +99,7 @@ def _require_allowed(client: Client, user: AbstractBaseUser | None, scope: str |
         raise InvalidRequest("this application signs users in; name the user")
     if not client.is_active:
         raise UnauthorizedClient("this application is switched off", reason="client_disabled")
-    if user is not None and not user.is_active:
+    if user is not None and not getattr(user, "is_active", True):
         raise InvalidGrant(reason="user_disabled")
     try:
         granted = scopes.narrow(client.scopes, scope or None)

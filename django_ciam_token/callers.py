@@ -33,6 +33,6 @@ class Caller:
 def _valid(address: str | None) -> str | None:
     try:
         # What follows "%" is the scope of a link-local address, of which databases know nothing.
-        return str(ipaddress.ip_address((address or "").partition("%")[0]))
+        return str(ipaddress.ip_address(str(address or "").partition("%")[0]))
     except ValueError:
         return None

@@ -7,6 +7,7 @@ default`` and as part of ``migrate``.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import DatabaseError
 from django.utils import timezone
 
 from django_ciam_token import keyring, signing_keys
@@ -53,16 +54,18 @@ def check_signing_keys(
     using = signing_keys.database()
     if using not in (databases or ()):
         return []
-    if SigningKey._meta.db_table not in connections[using].introspection.table_names():
-        return []  # Not migrated yet; migrate makes the first key.
-    keys = SigningKey.objects.using(using).all()
+    try:
+        keys = list(SigningKey.objects.using(using))
+    except DatabaseError:
+        return []  # Not migrated, or not yet to this version.
     key = signing_keys.active_key(keys, timezone.now())
+    # Warnings, though the service is down without a key: an error would stop `migrate`, which mends it.
     if key is None:
-        return [_error("E007", "There is no active signing key.", _MAKE_A_KEY)]
+        return [_warning("W004", "There is no active signing key.", _MAKE_A_KEY)]
     if not signing_keys.is_decryptable(key):
         message = f"None of the site's secrets decrypts the active signing key {key.kid}."
         return [
-            _error("E008", message, f"List the former secret in SECRET_KEY_FALLBACKS again. {_MAKE_A_KEY}")
+            _warning("W005", message, f"List the former secret in SECRET_KEY_FALLBACKS again. {_MAKE_A_KEY}")
         ]
     return list(_warn_about(key))
 
@@ -72,17 +75,17 @@ _MAKE_A_KEY: Final = "Make a key with: manage.py rotate_signing_key --now"
 
 def _warn_about(key: SigningKey) -> Iterator[CheckMessage]:
     if not keyring.is_encrypted_with_current_secret(key.encrypted_private_key, purpose=keyring.SIGNING_KEY):
-        yield checks.Warning(
+        yield _warning(
+            "W002",
             f"The active signing key {key.kid} is encrypted with a fallback secret.",
-            hint="Run manage.py rotate_signing_key before you remove that secret.",
-            id="django_ciam_token.W002",
+            "Run manage.py rotate_signing_key before you remove that secret.",
         )
     if key.algorithm != ciam_settings.SIGNING_ALGORITHM:
-        yield checks.Warning(
+        yield _warning(
+            "W003",
             f"SIGNING_ALGORITHM is {ciam_settings.SIGNING_ALGORITHM}, but the active signing key is of "
             f"{key.algorithm}.",
-            hint="The setting is for keys made from now on; make one with: manage.py rotate_signing_key",
-            id="django_ciam_token.W003",
+            "The setting is for keys made from now on; make one with: manage.py rotate_signing_key",
         )
 
 
@@ -127,7 +130,7 @@ def _is_issuer(issuer: str) -> bool:
     except ValueError:
         return False
     schemes = ("https", "http") if settings.DEBUG else ("https",)
-    return parts.scheme in schemes and bool(parts.netloc) and not parts.query and not parts.fragment
+    return parts.scheme in schemes and bool(parts.netloc) and not re.search(r"[\s?#]", issuer)
 
 
 def _check_secrets() -> Iterator[CheckMessage]:
@@ -139,7 +142,7 @@ def _check_secrets() -> Iterator[CheckMessage]:
         message = f"A secret that protects tokens is shorter than {_SHORTEST_SECRET} characters."
         hint = "Make SECRET_KEY, its fallbacks or CIAM_TOKEN['SECRETS'] long and random."
         if settings.DEBUG:
-            yield checks.Warning(message, hint=hint, id="django_ciam_token.W001")
+            yield _warning("W001", message, hint)
         else:
             yield _error("E006", message, hint)
 
@@ -152,11 +155,15 @@ def _check_lead() -> Iterator[CheckMessage]:
         return
     if lead <= needed:
         yield _error(
-            "E009",
+            "E007",
             f"SIGNING_KEY_LEAD ({lead}) is not longer than JWKS_MAX_AGE and SIGNING_KEY_CACHE_LIFETIME "
             f"together ({needed}): verifiers would meet tokens signed with a key they don't know.",
             "Lengthen SIGNING_KEY_LEAD or shorten the other two.",
         )
+
+
+def _warning(number: str, message: str, hint: str) -> checks.Warning:
+    return checks.Warning(message, hint=hint, id=f"django_ciam_token.{number}")
 
 
 def _error(number: str, message: str, hint: str) -> Error:

@@ -7,8 +7,10 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from django.contrib.auth.hashers import identify_hasher
 from django.db import router, transaction
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import signals
 from django_ciam_token.client_authentication import secret_digest
@@ -21,8 +23,10 @@ logger = logging.getLogger("django_ciam_token")
 # The prefix lets secret scanners recognise it; all characters survive form-encoding unchanged.
 SECRET_PREFIX: Final = "ciam_cs_"
 _SECRET_BYTES: Final = 32
+_LONGEST_DIGEST: Final = 255
 
 
+@sensitive_variables()
 def create_client(
     *, name: str, application_type: ApplicationType | str, **fields: Any
 ) -> tuple[Client, str | None]:
@@ -35,7 +39,6 @@ def create_client(
 
     Raises:
         django.core.exceptions.ValidationError: a field is wrong, or the client_id is taken.
-
     """
     client = Client(name=name, application_type=application_type, **fields)
     client.full_clean()
@@ -45,11 +48,15 @@ def create_client(
     return client, secret
 
 
+@sensitive_variables()
 def add_first_secret(client: Client) -> str:
     """Give a new client its secret and return it; it can't be had again."""
-    return _add_secret(client, timezone.now())
+    secret = _new_secret()
+    _store_secret(client, secret, timezone.now())
+    return secret
 
 
+@sensitive_variables()
 def rotate_client_secret(
     client: Client, *, overlap: timedelta | None = None, now: datetime | None = None
 ) -> str:
@@ -65,27 +72,26 @@ def rotate_client_secret(
 
     Raises:
         TemporarilyUnavailable: the database refused; nothing was changed.
-
     """
     now = now or timezone.now()
     ends_at = now + (ciam_settings.CLIENT_SECRET_OVERLAP if overlap is None else overlap)
     using = _database()
+    secret = _new_secret()
 
-    def write() -> str:
+    def write() -> None:
         with transaction.atomic(using=using):
             # Two rotations at once: the second waits here and then sees the first one's secret.
             Client.objects.using(using).select_for_update().get(pk=client.pk)
-            present = ClientSecret.objects.using(using).filter(client=client)
-            present.filter(expires_at__lte=now).delete()
-            for position, stored in enumerate(present.order_by("-pk")):
-                end = ends_at if position == 0 else now
-                stored.expires_at = end if stored.expires_at is None else min(end, stored.expires_at)
-                stored.save(using=using, update_fields=["expires_at"])
-            return _add_secret(client, now)
+            # After a COMMIT whose outcome is unknown the new secret may be there already: replacing it
+            # once more would end the one that the application uses.
+            if client.secrets.using(using).filter(secret_digest=secret_digest(secret)).exists():
+                return
+            _end_secrets(client, now=now, ends_at=ends_at, using=using)
+            _store_secret(client, secret, now)
 
-    secret = retry(write, using=using)
+    retry(write, using=using)
     logger.info(
-        "Client %s got a new secret; the one before works until %s",
+        "Client %s got a new secret; the one before works until %s at most",
         client.client_id,
         ends_at.isoformat(),
         extra={"event": "client_secret_rotated", "client_id": client.client_id},
@@ -103,25 +109,47 @@ def rotate_client_secret(
 def import_client_secret(client: Client, password_hash: str) -> ClientSecret:
     """Let a client keep a secret from elsewhere, of which only a Django password hash is known.
 
-    Every refresh then costs what that hash costs; give the client a new secret when you can.
+    Every refresh then costs what that hash costs; give the client a new secret when you can. Its present
+    secrets end.
 
     Raises:
-        ValueError: it is not a hash in Django's form.
-
+        ValueError: it is not a hash that this site's ``PASSWORD_HASHERS`` can check.
     """
-    if "$" not in password_hash:
-        raise ValueError("not a password hash as Django writes it, such as pbkdf2_sha256$…")
-    return ClientSecret.objects.using(_database()).create(
-        client=client, secret_digest=password_hash, last_four="????"
-    )
+    try:
+        identify_hasher(password_hash).decode(password_hash)
+    except Exception:  # noqa: BLE001 - hashers raise whatever their parsing raises, quoting what may be a secret
+        raise ValueError(
+            "not a password hash that PASSWORD_HASHERS can check, such as pbkdf2_sha256$…"
+        ) from None
+    if len(password_hash) > _LONGEST_DIGEST:
+        raise ValueError(f"a password hash of more than {_LONGEST_DIGEST} characters")
+    now, using = timezone.now(), _database()
+    with transaction.atomic(using=using):
+        _end_secrets(client, now=now, ends_at=now, using=using)
+        return ClientSecret.objects.using(using).create(
+            client=client, secret_digest=password_hash, last_four="????"
+        )
 
 
-def _add_secret(client: Client, now: datetime) -> str:
-    secret = SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+def _new_secret() -> str:
+    return SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+@sensitive_variables()
+def _store_secret(client: Client, secret: str, now: datetime) -> None:
     ClientSecret.objects.using(_database()).create(
         client=client, secret_digest=secret_digest(secret), last_four=secret[-4:], created_at=now
     )
-    return secret
+
+
+def _end_secrets(client: Client, *, now: datetime, ends_at: datetime, using: str) -> None:
+    """Let the newest live secret work until an instant, end the others, and forget those long ended."""
+    present = ClientSecret.objects.using(using).filter(client=client)
+    present.filter(expires_at__lte=now).delete()
+    for position, stored in enumerate(present.order_by("-pk")):
+        end = ends_at if position == 0 else now
+        stored.expires_at = end if stored.expires_at is None else min(end, stored.expires_at)
+        stored.save(using=using, update_fields=["expires_at"])
 
 
 def _database() -> str:

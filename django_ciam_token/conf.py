@@ -23,6 +23,8 @@ ACCESS_TOKEN_PROFILES: Final = ("ciam", "rfc9068")
 # JavaScript counts milliseconds in a double and PostgreSQL's interval ends far later; ten years is
 # longer than any token should live and keeps `now + lifetime` inside what datetime can hold.
 _LONGEST: Final = timedelta(days=3660)
+# JWTs count whole seconds.
+_SHORTEST: Final = timedelta(seconds=1)
 
 
 class Option(Generic[T]):
@@ -57,7 +59,6 @@ def site_values() -> Mapping[str, Any]:
 
     Raises:
         ImproperlyConfigured: it is not a dict.
-
     """
     values = getattr(settings, "CIAM_TOKEN", {})
     if not isinstance(values, Mapping):
@@ -71,8 +72,8 @@ def _lifetime(value: Any) -> timedelta:
             value = timedelta(seconds=value)
         except (OverflowError, ValueError):
             value = None
-    if not isinstance(value, timedelta) or not timedelta(0) < value <= _LONGEST:
-        raise ValueError("must be a timedelta or a number of seconds, more than 0 and at most ten years")
+    if not isinstance(value, timedelta) or not _SHORTEST <= value <= _LONGEST:
+        raise ValueError("must be a timedelta or a number of seconds, at least 1 and at most ten years")
     return value
 
 
@@ -111,7 +112,7 @@ def _callable(value: Any) -> Callable[..., Any]:
     if isinstance(value, str):
         try:
             value = import_string(value)
-        except ImportError as error:
+        except (ImportError, ValueError, TypeError) as error:
             raise ValueError(f"cannot be imported: {error}") from error
     if not callable(value):
         raise ValueError("must be a callable or the dotted path of one")
@@ -135,7 +136,11 @@ def _grants(value: Any) -> Mapping[str, Callable[..., Any]]:
 def _secrets(value: Any) -> tuple[str, ...]:
     if value is None:
         value = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    if isinstance(value, str) or not all(isinstance(secret, (str, bytes)) for secret in value) or not value:
+    if (
+        not isinstance(value, (list, tuple))
+        or not value
+        or not all(isinstance(secret, (str, bytes)) for secret in value)
+    ):
         raise ValueError("must be a list of strings, the one to sign with first")
     return tuple(secret.decode("latin-1") if isinstance(secret, bytes) else secret for secret in value)
 

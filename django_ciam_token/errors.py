@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -19,7 +20,6 @@ class OAuthError(Exception):
     Args:
         description: what the developer of the client should do, in the characters RFC 6749 §5.2 allows.
         reason: what happened, for the operator; one of few fixed words, never a value from the request.
-
     """
 
     error: ClassVar[str]
@@ -28,6 +28,8 @@ class OAuthError(Exception):
     def __init__(self, description: str = "", *, reason: str = "") -> None:
         self.description = _NOT_ALLOWED_IN_DESCRIPTION.sub("?", description)
         self.reason = reason or self.error
+        self.log_fields: Mapping[str, str] = {}
+        """Whom it concerns, for the log: client_id and session_id as far as they are known."""
         super().__init__(self.reason)
 
     def members(self) -> dict[str, str]:
@@ -54,6 +56,12 @@ class UnsupportedContent(InvalidRequest):
     """The body is not an ``application/x-www-form-urlencoded`` form (RFC 9110 §15.5.16)."""
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+class LengthRequired(InvalidRequest):
+    """The body comes in chunks, which the web interfaces of Python hand on without a length."""
+
+    status = HTTPStatus.LENGTH_REQUIRED
 
 
 class WrongMethod(InvalidRequest):

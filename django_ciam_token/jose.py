@@ -41,7 +41,6 @@ def generate_private_key(algorithm: str) -> bytes:
 
     Raises:
         ValueError: the algorithm is not one that this service signs with.
-
     """
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
     if algorithm in ("RS256", "PS256"):
@@ -68,8 +67,7 @@ def public_jwk(private_key: PrivateKeyTypes, algorithm: str) -> dict[str, str]:
     )
     # RFC 7638 §3.2: only the members that make up the key, in lexicographic order, without spaces.
     required = {name: jwk[name] for name in sorted(jwk) if name in ("crv", "e", "kty", "n", "x", "y")}
-    canonical = json.dumps(required, separators=(",", ":")).encode()
-    kid = base64url_encode(hashlib.sha256(canonical).digest()).decode("ascii")
+    kid = base64url_encode(hashlib.sha256(_json(required)).digest()).decode("ascii")
     return in_order({**required, "kid": kid, "use": "sig", "alg": algorithm})
 
 
@@ -84,15 +82,19 @@ def sign(claims: Mapping[str, Any], *, key: SigningKeyPair, typ: str = "JWT") ->
     `jwt.encode` would do the same, but sorts the header; the reference answers have it in this order.
 
     Raises:
-        TypeError: a claim can't be written as JSON.
-
+        TypeError: a claim is of a type that JSON does not have.
+        ValueError: a claim is not a number.
     """
     header = {"kid": key.kid, "typ": typ, "alg": key.algorithm}
     signing_input = b".".join(
         (
-            base64url_encode(json.dumps(header, separators=(",", ":")).encode()),
-            base64url_encode(json.dumps(claims, separators=(",", ":"), cls=DjangoJSONEncoder).encode()),
+            base64url_encode(_json(header)),
+            base64url_encode(_json(claims)),
         )
     )
     signature = jwt.get_algorithm_by_name(key.algorithm).sign(signing_input, key.private_key)
     return b".".join((signing_input, base64url_encode(signature))).decode("ascii")
+
+
+def _json(members: Mapping[str, Any]) -> bytes:
+    return json.dumps(members, separators=(",", ":"), allow_nan=False, cls=DjangoJSONEncoder).encode()

@@ -48,7 +48,6 @@ def decrypt(ciphertext: str, *, purpose: str, max_age: int | None = None) -> byt
 
     Raises:
         Undecryptable: it was made with another secret or for another purpose, is too old, or was altered.
-
     """
     fernets = MultiFernet([_fernet(secret, purpose) for secret in ciam_settings.SECRETS])
     try:

@@ -15,7 +15,6 @@ def parse(text: str) -> tuple[str, ...]:
 
     Raises:
         InvalidScope: it is empty or has a character that RFC 6749 §3.3 does not allow.
-
     """
     tokens = text.split(" ")
     if not all(_SCOPE_TOKEN.fullmatch(token) for token in tokens):
@@ -28,7 +27,6 @@ def narrow(granted: tuple[str, ...], requested: str | None) -> tuple[str, ...]:
 
     Raises:
         InvalidScope: the request is malformed or asks for more than was granted (RFC 6749 §6).
-
     """
     if requested is None:
         return granted

@@ -6,9 +6,10 @@ between a check and a write.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, cast
@@ -52,9 +53,9 @@ class Reading:
 class Rotation:
     """A rotation that was prepared: repeating it with the same nonce leads to the same row."""
 
-    nonce: bytes
+    nonce: bytes = field(repr=False)
     successor: GenuineToken
-    session_auth_hash: str
+    session_auth_hash: str = field(repr=False)
 
 
 def database() -> str:
@@ -100,7 +101,6 @@ def save_new(session: RefreshToken) -> None:
 
     Raises:
         TemporarilyUnavailable: the database refused.
-
     """
     using = database()
     attempts = 0
@@ -130,7 +130,6 @@ def judge(reading: Reading, presented: GenuineToken, *, client: Client, now: dat
 
     Raises:
         InvalidGrant: it is refused and nothing is to be done about it.
-
     """
     session = reading.session
     # Presented by the wrong client it is refused, but must not burn the owner's session.
@@ -138,9 +137,10 @@ def judge(reading: Reading, presented: GenuineToken, *, client: Client, now: dat
         raise InvalidGrant(reason="wrong_client")
     _require_user_unchanged(session)
     _require_live(session, client=client, now=now)
-    if not scopes.is_within(session.scopes, client.scopes):
+    verdict = _judge_generation(reading, presented, grace_period=client.effective_grace_period)
+    if verdict is not Verdict.REUSE and not scopes.is_within(session.scopes, client.scopes):
         raise InvalidGrant(reason="scope_withdrawn")
-    return _judge_generation(reading, presented, grace_period=client.effective_grace_period)
+    return verdict
 
 
 def prepare_rotation(session: RefreshToken, presented: GenuineToken, *, key: TokenKey) -> Rotation:
@@ -201,14 +201,20 @@ def revoke(session: RefreshToken, *, reason: RevocationReason, now: datetime) ->
 
     Raises:
         TemporarilyUnavailable: the database refused; the session may still be live.
-
     """
     using = database()
-    live = RefreshToken.objects.using(using).filter(pk=session.pk, revoked_at=None)
+    row = RefreshToken.objects.using(using).filter(pk=session.pk)
+    ours = {"revoked_at": now, "revoked_reason": reason}
+    attempts = 0
 
     def write() -> bool:
+        nonlocal attempts
+        attempts += 1
         with transaction.atomic(using=using):
-            return live.update(revoked_at=now, revoked_reason=reason) == 1
+            if row.filter(revoked_at=None).update(**ours) == 1:
+                return True
+        # After a COMMIT whose outcome is unknown: was it this very revocation? It must be told of once.
+        return attempts > 1 and row.filter(**ours).exists()
 
     revoked = retry(write, using=using)
     if revoked:
@@ -222,7 +228,7 @@ def revoke(session: RefreshToken, *, reason: RevocationReason, now: datetime) ->
 def session_auth_hash(user: AbstractBaseUser | None) -> str:
     """Return what changes when the user's password does; empty for a user model that has no such thing."""
     hash_of = getattr(user, "get_session_auth_hash", None)
-    return "" if hash_of is None else str(hash_of())
+    return "" if hash_of is None else _digest_of_hash(hash_of())
 
 
 def _require_user_unchanged(session: RefreshToken) -> None:
@@ -233,16 +239,21 @@ def _require_user_unchanged(session: RefreshToken) -> None:
     # must not turn a user's session into a machine's.
     if user is None:
         raise InvalidGrant(reason="user_deleted")
-    if not user.is_active:
+    if not getattr(user, "is_active", True):
         raise InvalidGrant(reason="user_disabled")
     if not ciam_settings.END_SESSIONS_ON_PASSWORD_CHANGE:
         return
     hashes = [session_auth_hash(user)]
     # As django.contrib.auth does for its own sessions: SECRET_KEY is part of the hash.
     if hasattr(user, "get_session_auth_fallback_hash"):
-        hashes.extend(user.get_session_auth_fallback_hash())
+        hashes.extend(map(_digest_of_hash, user.get_session_auth_fallback_hash()))
     if not any(constant_time_compare(session.session_auth_hash, known) for known in hashes):
         raise InvalidGrant(reason="password_changed")
+
+
+def _digest_of_hash(auth_hash: str) -> str:
+    """Make what a user model returns fit the column, however long it is."""
+    return hashlib.sha256(auth_hash.encode()).hexdigest()
 
 
 def _require_live(session: RefreshToken, *, client: Client, now: datetime) -> None:
@@ -258,8 +269,9 @@ def _judge_generation(reading: Reading, presented: GenuineToken, *, grace_period
     if presented.generation < session.generation - 1:
         return Verdict.REUSE
     if presented.generation == session.generation - 1 and successor_again(session, presented):
+        # A clock that was set back makes an age negative: near zero it is as good as its opposite.
         since = reading.since_rotation
-        return Verdict.REPLAY if since is not None and since < grace_period else Verdict.REUSE
+        return Verdict.REPLAY if since is not None and abs(since) < grace_period else Verdict.REUSE
     if presented.generation != session.generation or not token_string.matches(
         presented.secret, bytes(session.secret_digest)
     ):

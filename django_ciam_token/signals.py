@@ -35,7 +35,7 @@ signing_key_rotated: Final = Signal()
 """A new signing key was made. Arguments: ``kid``, ``algorithm``, ``active_at``."""
 
 client_secret_rotated: Final = Signal()
-"""A client got a new secret. Arguments: ``client``, ``last_four``, ``replaced_expires_at``."""
+"""A client got a new secret. Arguments: ``client``, ``replaced_expires_at`` (at the latest)."""
 
 
 def send_after_commit(signal: Signal, *, sender: type, using: str, **arguments: Any) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -26,6 +26,9 @@ from django_ciam_token.transactions import UNAVAILABLE, retry
 
 logger = logging.getLogger("django_ciam_token")
 
+# Seconds until the next try, while the database is away.
+_PAUSE_OF_READING: Final = 5.0
+_STALE: Final = {"event": "signing_keys_stale"}
 # Verifiers may allow for clocks that go wrong by this much, so tokens outlive their exp by it.
 _LEEWAY: Final = timedelta(minutes=5)
 
@@ -44,7 +47,6 @@ class KeySet:
 
         Raises:
             ServerError: there is none, or none of the site's secrets decrypts it.
-
         """
         key = active_key(self.keys, now)
         if key is None:
@@ -82,23 +84,25 @@ def current() -> KeySet:
     """Return the keys, read from the database if this process's copy has grown old.
 
     While the database is away the old copy goes on being used: verifiers must be able to fetch the JWK Set.
+
+    Raises:
+        TemporarilyUnavailable: the database refused, and there is no old copy.
     """
     using = database()
     cached = _key_sets.get(using)
-    age = time.monotonic() - cached.read_at if cached else None
-    if cached and age is not None and age < ciam_settings.SIGNING_KEY_CACHE_LIFETIME.total_seconds():
+    lifetime = ciam_settings.SIGNING_KEY_CACHE_LIFETIME.total_seconds()
+    if cached is not None and time.monotonic() - cached.read_at < lifetime:
         return cached
-    try:
-        fresh = _read(using, previous=cached)
-    except UNAVAILABLE:
-        if cached is None or connections[using].in_atomic_block:
-            raise
-        logger.warning(
-            "The signing keys can't be read; those read %d s ago are used on",
-            age,
-            extra={"event": "signing_keys_stale"},
-        )
-        return cached
+    if cached is None:
+        fresh = retry(lambda: _read(using, previous=None), using=using)
+    else:
+        try:
+            fresh = _read(using, previous=cached)
+        except UNAVAILABLE:
+            if connections[using].in_atomic_block:
+                raise
+            logger.warning("The signing keys can't be read; the old copy is used on", extra=_STALE)
+            fresh = replace(cached, read_at=time.monotonic() - lifetime + _PAUSE_OF_READING)
     _key_sets[using] = fresh
     return fresh
 
@@ -134,7 +138,6 @@ def rotate(
     Raises:
         ValueError: the algorithm is unknown.
         TemporarilyUnavailable: the database refused; nothing was changed.
-
     """
     now = now or timezone.now()
     algorithm = algorithm or ciam_settings.SIGNING_ALGORITHM
@@ -144,12 +147,16 @@ def rotate(
     key = _generate(algorithm, now=now, active_at=active_at)
 
     def write() -> None:
-        removed_at = now if compromised else active_at + _longest_token_lifetime(using) + _LEEWAY
+        stays = _longest_token_lifetime() + ciam_settings.SIGNING_KEY_CACHE_LIFETIME + _LEEWAY
+        removed_at = now if compromised else active_at + stays
         with transaction.atomic(using=using):
             older = SigningKey.objects.using(using)
             # Two rotations at once: the second waits for the oldest row, the same for both, and then
             # retires the first one's key as well.
             list(older.select_for_update().order_by("pk").values_list("pk")[:1])
+            # After a COMMIT whose outcome is unknown the key may be there already.
+            if older.filter(kid=key.kid).exists():
+                return
             if compromised:
                 older.exclude(removed_at__lte=now).update(removed_at=now)
             older.filter(Q(retired_at=None) | Q(retired_at__gt=active_at)).update(
@@ -238,7 +245,8 @@ def _generate(algorithm: str, *, now: datetime, active_at: datetime) -> SigningK
     )
 
 
-def _longest_token_lifetime(using: str) -> timedelta:
-    longest = Client.objects.using(using).aggregate(Max("access_token_lifetime"), Max("id_token_lifetime"))
+def _longest_token_lifetime() -> timedelta:
+    clients = Client.objects.using(router.db_for_write(Client))
+    longest = clients.aggregate(Max("access_token_lifetime"), Max("id_token_lifetime"))
     lifetimes: list[timedelta] = [lifetime for lifetime in longest.values() if lifetime is not None]
     return max(ciam_settings.ACCESS_TOKEN_LIFETIME, ciam_settings.ID_TOKEN_LIFETIME, *lifetimes)

@@ -91,7 +91,6 @@ def authenticate(text: str, keys: Iterable[TokenKey]) -> GenuineToken:
 
     Raises:
         NotGenuine: the string is malformed or none of the keys signed it.
-
     """
     if len(text) != _TEXT_LENGTH or not text.startswith(PREFIX):
         raise NotGenuine("not a refresh token of this version")

@@ -16,6 +16,8 @@ from django_ciam_token import jose, signing_keys
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.models import Client
 
+_LONGEST_SUB: Final = 255  # OpenID Connect Core §2.
+
 # A site adds claims; it can't change what its verifiers rely on.
 RESERVED_CLAIMS: Final = frozenset(
     (
@@ -46,6 +48,7 @@ class SignedTokens:
     access_token: str = field(repr=False)
     id_token: str | None = field(repr=False)
     scope: tuple[str, ...]
+    issued_at: datetime
     expires_at: int
     """The access token's ``exp``, in seconds since the epoch."""
 
@@ -60,7 +63,7 @@ class IssuedTokens:
     def members(self, now: datetime) -> dict[str, str | int]:
         """Return the members of the JSON body, in the order of the reference answers.
 
-        ``expires_in`` counts from now, in whole seconds, rounded down.
+        ``expires_in`` is in whole seconds; if the database kept the request waiting, they are taken off.
         """
         body: dict[str, str | int] = {"access_token": self.signed.access_token}
         if self.refresh_token is not None:
@@ -69,7 +72,9 @@ class IssuedTokens:
         if self.signed.id_token is not None:
             body["id_token"] = self.signed.id_token
         body["token_type"] = "Bearer"
-        body["expires_in"] = max(0, math.floor(self.signed.expires_at - now.timestamp()))
+        issued_at, waited = self.signed.issued_at, now - self.signed.issued_at
+        lifetime = math.floor(self.signed.expires_at - issued_at.timestamp())
+        body["expires_in"] = max(0, lifetime - math.floor(waited.total_seconds()))
         return body
 
 
@@ -79,7 +84,6 @@ def sign_tokens(subject: Subject, *, now: datetime) -> SignedTokens:
     Raises:
         ServerError: there is no usable signing key.
         ImproperlyConfigured: a setting of the site is wrong.
-
     """
     key = signing_keys.current().signing_pair(now)
     iat = math.floor(now.timestamp())
@@ -92,6 +96,7 @@ def sign_tokens(subject: Subject, *, now: datetime) -> SignedTokens:
         access_token=jose.sign(claims, key=key, typ=typ),
         id_token=id_token,
         scope=subject.scope,
+        issued_at=now,
         expires_at=claims["exp"],
     )
 
@@ -150,7 +155,11 @@ def _sub(subject: Subject) -> str:
     if subject.user is None:
         return subject.client.client_id
     subject_of = ciam_settings.SUBJECT
-    return str(subject.user.pk if subject_of is None else subject_of(subject.user))
+    sub = subject.user.pk if subject_of is None else subject_of(subject.user)
+    # str(None) would make all users one at every relying party.
+    if sub is None or not 0 < len(str(sub)) <= _LONGEST_SUB:
+        raise ImproperlyConfigured("CIAM_TOKEN['SUBJECT'] must return 1 to 255 characters for every user.")
+    return str(sub)
 
 
 def _further_claims(
@@ -159,6 +168,8 @@ def _further_claims(
     if source is None:
         return {}
     claims = source(user=subject.user, client=subject.client, scope=subject.scope)
+    if not isinstance(claims, Mapping):
+        raise ImproperlyConfigured(f"CIAM_TOKEN[{setting!r}] must return a dict of claims.")
     if reserved := RESERVED_CLAIMS & claims.keys():
         names = ", ".join(sorted(reserved))
         raise ImproperlyConfigured(f"CIAM_TOKEN[{setting!r}] must not return the claims {names}.")

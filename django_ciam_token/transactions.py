@@ -69,7 +69,6 @@ def retry(operation: Callable[[], T], *, using: str) -> T:
     Raises:
         TemporarilyUnavailable: every attempt was refused; the operation did not happen, or, if a COMMIT
             broke, it is unknown whether it did.
-
     """
     connection = connections[using]
     for attempt in range(ATTEMPTS):
@@ -94,6 +93,14 @@ def retry(operation: Callable[[], T], *, using: str) -> T:
             # closing what is broken may itself fail, and has then done its work.
             with suppress(Error):
                 connection.close_if_unusable_or_obsolete()
+    if not connection.in_atomic_block:
+        # After a failover a connection may be usable and yet lead to a server that only reads.
+        with suppress(Error):
+            connection.close()
+    logger.error(
+        "The database refused every attempt; the client is asked to try again",
+        extra={"event": "temporarily_unavailable"},
+    )
     raise TemporarilyUnavailable("try again with the same parameters", reason="database_unavailable")
 
 

@@ -70,7 +70,7 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
     record(token_string, "encode")
     record(jose, "sign")
     record(jose, "generate_private_key")
-    record(clients, "_add_secret")
+    record(clients, "_new_secret")
 
     def receive(sender: Any, signal: Signal, **arguments: Any) -> None:
         traces.signalled.append((signal, {"sender": sender, **arguments}))

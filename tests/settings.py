@@ -1,6 +1,8 @@
 """Settings of the tests: SQLite in a file, or the database of DATABASE_URL."""
 
 import os
+import tempfile
+from pathlib import Path
 
 import dj_database_url
 
@@ -45,8 +47,9 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL") or "sqlite:///tests.sqlite3")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file, because threads with connections of their own can't race within memory.
-    DATABASES["default"]["TEST"] = {"NAME": os.environ.get("TEST_SQLITE", "tests.sqlite3")}
+    # A file, because threads with connections of their own can't race within memory; one for each run.
+    file = Path(tempfile.gettempdir()) / f"django_ciam_token-{os.getpid()}.sqlite3"
+    DATABASES["default"]["TEST"] = {"NAME": str(file)}
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,

@@ -168,7 +168,31 @@ def test_sessions_and_keys_are_only_looked_at(operator, first_tokens):
     for model, row in (("refreshtoken", session), ("signingkey", key)):
         assert operator.get(url(model, "add")).status_code == 403
         assert operator.post(url(model, "change", row.pk), {}).status_code == 403
-        assert operator.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+        assert 'name="action"' not in operator.get(url(model, "changelist")).content.decode()
+    assert operator.post(url("signingkey", "delete", key.pk), {"post": "yes"}).status_code == 403
+
+
+@pytest.mark.parametrize("what", ["user", "client"])
+def test_a_user_or_client_is_deleted_together_with_the_sessions(
+    operator, user, web_client, first_tokens, what
+):
+    page = reverse("admin:auth_user_delete", args=[user.pk])
+    if what == "client":
+        page = url("client", "delete", web_client.pk)
+
+    response = operator.post(page, {"post": "yes"})
+
+    assert response.status_code == 302
+    assert not RefreshToken.objects.exists()
+
+
+def test_who_may_only_add_clients_sees_the_new_secret():
+    clerk = UserFactory(is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename="add_client"))
+    browser = Browser()
+    browser.force_login(clerk)
+
+    assert SECRET.search(add(browser).content.decode())
 
 
 def test_who_may_only_view_is_offered_nothing_more(web_client, first_tokens):

@@ -156,6 +156,18 @@ def test_a_database_that_stays_away_is_temporarily_unavailable(web_client, user,
     assert not RefreshToken.objects.exists()
 
 
+def test_keys_that_can_not_be_read_are_temporarily_unavailable(web_client, user, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr("django_ciam_token.signing_keys._read", fail)
+
+    with pytest.raises(TemporarilyUnavailable):
+        api.issue_tokens(client=web_client, user=user)
+
+    assert not RefreshToken.objects.exists()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_user_deleted_in_between_is_an_integrity_error_of_the_callers(web_client, user):
     ghost = UserFactory()

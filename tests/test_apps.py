@@ -13,10 +13,16 @@ pytestmark = pytest.mark.django_db
 def test_migrate_makes_the_first_key_and_says_so(capsys):
     SigningKey.objects.all().delete()
 
-    call_command("migrate", verbosity=1)
+    call_command("migrate", verbosity=1, skip_checks=False)
 
     key = SigningKey.objects.get()
     assert f"Made the first signing key: {key.kid} (RS256)" in capsys.readouterr().out
+
+
+def test_migrate_is_not_stopped_by_keys_that_can_not_be_used(settings):
+    settings.SECRET_KEY = "another-" + "0123456789abcdef" * 3
+
+    call_command("migrate", verbosity=0, skip_checks=False)
 
 
 def test_migrate_leaves_the_keys_alone_that_are_there(capsys):

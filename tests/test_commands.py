@@ -172,7 +172,7 @@ def test_commands_name_a_client_that_is_not_there(run, client_id):
 @pytest.mark.parametrize(
     ("command", "target"),
     [
-        (["rotate_client_secret", "client"], "django_ciam_token.clients._add_secret"),
+        (["rotate_client_secret", "client"], "django_ciam_token.clients._store_secret"),
         (["rotate_signing_key", "--algorithm", "ES256"], "django_ciam_token.models.SigningKey.save"),
     ],
 )

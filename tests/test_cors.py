@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from django.db import OperationalError, connection
 from django.test import Client as Browser
+from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from django_ciam_token import cors
@@ -56,8 +58,6 @@ def test_a_client_that_is_switched_off_opens_nothing():
 
 
 def test_origins_are_read_once_in_a_while(monkeypatch):
-    from django.db import connection
-
     now = [1000.0]
     monkeypatch.setattr(cors.time, "monotonic", lambda: now[0])
     assert ORIGIN in cors.allowed_origins()
@@ -70,7 +70,30 @@ def test_origins_are_read_once_in_a_while(monkeypatch):
     assert cors.allowed_origins() == frozenset()
 
 
+def test_while_the_database_is_away_the_origins_read_before_are_used(monkeypatch):
+    def fail():
+        raise OperationalError("gone")
+
+    now = [1000.0]
+    monkeypatch.setattr(cors.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(cors, "_read_origins", fail)
+    assert cors.allowed_origins() == frozenset()
+
+    monkeypatch.undo()
+    cors.forget()
+    monkeypatch.setattr(cors.time, "monotonic", lambda: now[0])
+    cors.allowed_origins()
+    monkeypatch.setattr(cors, "_read_origins", fail)
+    now[0] += 61
+    assert ORIGIN in cors.allowed_origins()
+
+
 def test_without_django_cors_headers_nothing_is_connected(settings):
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != "corsheaders"]
 
     cors.connect()
+
+
+def test_a_request_that_comes_from_no_origin_costs_no_query(django_assert_num_queries):
+    with django_assert_num_queries(0):
+        assert not cors.allow_client_origins(None, RequestFactory().post("/oauth2/token"))

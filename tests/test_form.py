@@ -13,9 +13,8 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def parse(body, *, content_type=FORM, **headers):
-    request = RequestFactory().post("/oauth2/token", body, content_type=content_type, headers=headers)
-    parser = StrictFormParser()
-    return parser.parse(BytesIO(body), content_type, {"request": Request(request)._request})
+    request = RequestFactory().generic("POST", "/oauth2/token", body, content_type, headers=headers)
+    return StrictFormParser().parse(BytesIO(body), content_type, {"request": Request(request)})
 
 
 def refusal(body, **how):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import uuid
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -204,6 +205,13 @@ def test_a_claim_may_be_whatever_django_writes_as_json(pairs, value, written):
 @pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes"], ids=["object", "set", "bytes"])
 def test_a_claim_that_is_no_json_is_a_type_error(pairs, value):
     with pytest.raises(TypeError, match="not JSON serializable"):
+        jose.sign({"claim": value}, key=pairs["EdDSA"][0])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_claim_that_is_not_a_number_is_a_value_error(pairs, value):
+    # Python would write it as NaN or Infinity, which no other JSON parser reads.
+    with pytest.raises(ValueError, match="not JSON compliant"):
         jose.sign({"claim": value}, key=pairs["EdDSA"][0])
 
 

@@ -321,6 +321,29 @@ def test_reuse_ends_the_session_although_the_site_uses_atomic_requests(
     assert_reused(session, traces)
 
 
+def test_a_reuse_is_noticed_even_while_a_scope_is_withdrawn(
+    web_client, first_tokens, refresh, session, traces
+):
+    second = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
+    refresh(web_client, second)
+    Client.objects.update(scope="openid")
+
+    assert_refused(refresh(web_client, first_tokens["refresh_token"]))
+
+    assert_reused(session, traces)
+
+
+@pytest.mark.parametrize(("ahead", "grace_period", "status"), [(5, 30, 200), (5, 0, 400), (60, 30, 400)])
+def test_a_database_clock_that_was_set_back_does_not_lengthen_the_grace_period(
+    web_client, first_tokens, refresh, settings, ahead, grace_period, status
+):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "REFRESH_TOKEN_GRACE_PERIOD": grace_period}
+    refresh(web_client, first_tokens["refresh_token"])
+    RefreshToken.objects.update(rotated_at=F("rotated_at") + timedelta(seconds=ahead))
+
+    assert refresh(web_client, first_tokens["refresh_token"]).status_code == status
+
+
 # --- never issued ----------------------------------------------------------------------------------
 
 
@@ -372,6 +395,29 @@ def test_a_session_out_of_generations_has_expired(web_client, first_tokens, refr
     genuine = token_string.authenticate(first_tokens["refresh_token"], keyring.token_keys())
 
     assert_refused(refresh(web_client, forge(session, generation=last, secret=genuine.secret)))
+
+
+@pytest.mark.parametrize("readings_behind", [1, 2])
+def test_a_node_of_the_database_that_lags_behind_is_asked_again(
+    web_client, first_tokens, refresh, monkeypatch, readings_behind
+):
+    from django_ciam_token import sessions
+
+    token = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
+    original, readings = sessions.read, []
+
+    def read(family, *, using):
+        readings.append(1)
+        reading = original(family, using=using)
+        if len(readings) == 1 <= readings_behind:
+            return None
+        if len(readings) <= readings_behind:
+            reading.session.generation = 0
+        return reading
+
+    monkeypatch.setattr(sessions, "read", read)
+
+    assert refresh(web_client, token).status_code == 200
 
 
 # --- whose token, whose user -----------------------------------------------------------------------
@@ -427,6 +473,23 @@ def test_a_user_deleted_behind_djangos_back_does_not_make_the_session_a_machines
     monkeypatch.setattr(sessions, "read", read)
 
     assert_refused(refresh(web_client, first_tokens["refresh_token"]))
+
+
+def test_a_user_model_that_knows_no_disabled_users_is_fine(web_client, user, refresh, monkeypatch):
+    from django.contrib.auth.base_user import AbstractBaseUser
+
+    from django_ciam_token import sessions
+
+    monkeypatch.delattr(AbstractBaseUser, "is_active")
+    token = issue_tokens(client=web_client, user=user)["refresh_token"]
+    reading = sessions.read(RefreshToken.objects.get().pk, using="default")
+    monkeypatch.delattr(type(user), "is_active")
+    del reading.session.user.__dict__["is_active"]
+    genuine = token_string.authenticate(token, keyring.token_keys())
+
+    verdict = sessions.judge(reading, genuine, client=web_client, now=timezone.now())
+
+    assert verdict is sessions.Verdict.ROTATE
 
 
 def test_a_changed_password_ends_the_sessions(web_client, user, first_tokens, refresh):
@@ -609,6 +672,28 @@ def test_a_commit_whose_outcome_was_lost_is_recognised_as_ours(
     session.refresh_from_db()
     assert (session.generation, session.revoked_at) == (1, None)
     assert_live(web_client, response.json()["refresh_token"], refresh)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reuse_whose_commit_broke_is_still_reported_once(
+    web_client, first_tokens, refresh, session, traces, monkeypatch
+):
+    second = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
+    refresh(web_client, second)
+    commit, failures = connection._commit, []
+
+    def uncertain_commit():
+        commit()
+        if not failures:
+            failures.append(1)
+            raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(connection, "_commit", uncertain_commit)
+
+    assert_refused(refresh(web_client, first_tokens["refresh_token"]))
+
+    assert_reused(session, traces)
+    assert len(traces.of(signals.reuse_detected)) == len(traces.of(signals.session_revoked)) == 1
 
 
 @pytest.mark.django_db(transaction=True)

@@ -237,7 +237,7 @@ def test_parameters_in_the_query_string_are_never_read(form):
 def test_a_query_string_with_too_many_fields_is_a_bad_request():
     response = Browser().post(f"{TOKEN_URL}?" + "&".join(f"p{n}=1" for n in range(1100)))
 
-    assert_error(response, 400, "invalid_request")
+    assert_error(response, 400, "invalid_request", description="could not be read")
 
 
 @pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options"])
@@ -411,14 +411,15 @@ def test_an_error_report_of_django_holds_no_secret(form, settings):
     assert form["client_secret"] not in reports[0]
 
 
-def unavailable(**arguments):
+def unavailable(*args, **arguments):
     from django.db import OperationalError
 
     raise OperationalError("the site's own query failed")
 
 
-def test_a_database_failure_in_a_hook_is_answered_503(form, settings):
-    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "ACCESS_TOKEN_CLAIMS": unavailable}
+@pytest.mark.parametrize("hook", ["ACCESS_TOKEN_CLAIMS", "CLIENT_ADDRESS"])
+def test_a_database_failure_in_a_hook_is_answered_503(form, settings, hook):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, hook: unavailable}
 
     response = post_form(form)
 
@@ -469,7 +470,7 @@ urlpatterns = [path("oauth2/token", HouseRules.as_view())]
 def test_a_site_can_subclass_the_view(form):
     response = post_form(form)
 
-    assert_error(response, 429, "invalid_request")
+    assert_error(response, 429, "invalid_request", description="could not be read")
 
 
 @override_settings(
@@ -496,6 +497,51 @@ def test_middleware_that_has_read_the_form_does_no_harm(form, settings):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.test_token_endpoint.reads_the_form"]
 
     assert post_form(form).status_code == 200
+
+
+def test_middleware_that_has_read_a_multipart_form_opens_no_back_door(form, settings):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.test_token_endpoint.reads_the_form"]
+
+    response = Browser().post(TOKEN_URL, form)  # Multipart is what the test client sends by default.
+
+    assert_error(response, 415, "invalid_request", description="send a form")
+
+
+def test_a_body_in_chunks_is_told_to_come_whole(form):
+    response = Browser().generic(
+        "POST", TOKEN_URL, content_type=FORM, HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH=""
+    )
+
+    assert_error(response, 411, "invalid_request", description="Content-Length")
+
+
+def test_a_refusal_is_logged_with_whom_it_concerns(form, web_client, traces):
+    session = RefreshToken.objects.get()
+    session.revoked_at = session.issued_at
+    session.save()
+
+    post_form(form)
+
+    [line] = [line for line in traces.logged if "'event': 'request_refused'" in line]
+    assert "'reason': 'revoked'" in line
+    assert f"'client_id': '{web_client.client_id}'" in line
+    assert f"'session_id': '{session.pk}'" in line
+
+
+@pytest.mark.parametrize("sub", [None, "", "x" * 256])
+def test_a_subject_that_would_not_tell_users_apart_is_refused(form, settings, sub):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SUBJECT": lambda user: sub}
+
+    assert_error(post_form(form), 500, "server_error")
+    assert RefreshToken.objects.get().generation == 0
+
+
+@pytest.mark.parametrize("claims", [None, [], {"x": float("nan")}, {"x": object()}, {"sub": "admin"}])
+def test_claims_that_no_jwt_can_have_change_nothing(form, settings, claims):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "ID_TOKEN_CLAIMS": lambda **arguments: claims}
+
+    assert_error(post_form(form), 500, "server_error")
+    assert RefreshToken.objects.get().generation == 0
 
 
 def reads_the_form(get_response):

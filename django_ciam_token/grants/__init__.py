@@ -33,7 +33,6 @@ class Grant(Protocol):
 
         Raises:
             OAuthError: the answer is that error, and nothing was changed but what the error implies.
-
         """
 
 
@@ -42,7 +41,6 @@ def find(grant_type: str) -> Grant:
 
     Raises:
         UnsupportedGrantType: there is none.
-
     """
     grants = ciam_settings.GRANTS
     if grant_type not in grants:
@@ -56,7 +54,6 @@ def require(parameters: Mapping[str, str], name: str) -> str:
 
     Raises:
         InvalidRequest: it is missing; a parameter without a value counts as such (RFC 6749 §3.2).
-
     """
     if name not in parameters:
         raise InvalidRequest(f"{name} is missing; send it in the form body", reason=f"missing_{name}")

@@ -6,21 +6,25 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import keyring, scopes, sessions, signals, token_string
 from django_ciam_token.callers import Caller
 from django_ciam_token.conf import ciam_settings
-from django_ciam_token.errors import InvalidGrant, UnauthorizedClient
+from django_ciam_token.errors import InvalidGrant, OAuthError, UnauthorizedClient
 from django_ciam_token.grants import require
 from django_ciam_token.models import Client, RefreshToken, RevocationReason
-from django_ciam_token.sessions import Rotation, Verdict
+from django_ciam_token.sessions import Reading, Rotation, Verdict
 from django_ciam_token.token_string import GenuineToken
 from django_ciam_token.tokens import IssuedTokens, SignedTokens, Subject, sign_tokens
 from django_ciam_token.transactions import LostRace, retry
 
 logger = logging.getLogger("django_ciam_token")
+
+# In a multi-primary cluster a rotation of a moment ago may not have reached the node that is asked now.
+_READINGS_OF_A_LAGGING_NODE: Final = 3
 
 
 @sensitive_variables()
@@ -33,7 +37,6 @@ def refresh(*, client: Client, parameters: Mapping[str, str], caller: Caller, no
         InvalidGrant: the token is wrong, in whichever way. If it was a reused one, its session has ended.
         InvalidScope: the scope is malformed or wider than first granted; the token is still good.
         TemporarilyUnavailable: the database refused; the same request may be sent again.
-
     """
     text = require(parameters, "refresh_token")
     if not client.refresh_tokens_enabled:
@@ -46,7 +49,11 @@ def refresh(*, client: Client, parameters: Mapping[str, str], caller: Caller, no
     except token_string.NotGenuine:
         raise InvalidGrant(reason="not_genuine") from None
     request = _Refresh(client, presented, parameters.get("scope"), caller, now, sessions.database())
-    return retry(request.attempt, using=request.using)
+    try:
+        return retry(request.attempt, using=request.using)
+    except OAuthError as error:
+        error.log_fields = {"client_id": client.client_id, "session_id": str(presented.family)}
+        raise
 
 
 @dataclass
@@ -65,13 +72,17 @@ class _Refresh:
     using: str
     rotation: Rotation | None = field(default=None, init=False)
     signed: SignedTokens | None = field(default=None, init=False, repr=False)
+    readings: int = field(default=0, init=False)
 
     def attempt(self) -> IssuedTokens:
         """Read, decide and act; every attempt reads in a transaction of its own.
 
         MariaDB would show a second reading within one transaction the row as it was.
         """
+        self.readings += 1
         reading = sessions.read(self.presented.family, using=self.using)
+        if self._is_ahead_of(reading) and self.readings < _READINGS_OF_A_LAGGING_NODE:
+            raise LostRace
         if reading is None:
             raise InvalidGrant(reason="unknown_session")
         session = reading.session
@@ -83,6 +94,10 @@ class _Refresh:
         if verdict is Verdict.REPLAY:
             return self._replay(session)
         return self._end(session)
+
+    def _is_ahead_of(self, reading: Reading | None) -> bool:
+        """Tell whether a genuine token is newer than what this node of the database has heard of."""
+        return reading is None or reading.session.generation < self.presented.generation
 
     def _rotate(self, session: RefreshToken) -> IssuedTokens:
         if self.rotation is None:

@@ -99,7 +99,7 @@ class Migration(migrations.Migration):
                 ('generation', models.PositiveIntegerField(default=0, verbose_name='generation')),
                 ('secret_digest', models.BinaryField(max_length=32)),
                 ('nonce', models.BinaryField(max_length=16)),
-                ('session_auth_hash', models.CharField(blank=True, editable=False, max_length=128)),
+                ('session_auth_hash', models.CharField(blank=True, editable=False, max_length=64)),
                 ('auth_time', models.DateTimeField(blank=True, null=True, verbose_name='signed in')),
                 ('issued_at', models.DateTimeField(verbose_name='started')),
                 ('rotated_at', models.DateTimeField(blank=True, null=True, verbose_name='last refreshed')),

@@ -65,9 +65,9 @@ def validate_origins(value: str) -> None:
 
 
 def validate_lifetime(value: timedelta) -> None:
-    """Accept only lifetimes that end."""
-    if not timedelta(0) < value <= timedelta(days=3660):
-        raise ValidationError(_("A lifetime is more than nothing and at most ten years."))
+    """Accept only lifetimes that end; JWTs count whole seconds."""
+    if not timedelta(seconds=1) <= value <= timedelta(days=3660):
+        raise ValidationError(_("A lifetime is at least a second and at most ten years."))
 
 
 def validate_grace_period(value: timedelta) -> None:
@@ -184,6 +184,14 @@ class Client(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Keep a machine's ``sub``, its client_id, apart from that of a user (RFC 9700 §4.15)."""
+        super().clean()
+        if self.application_type == ApplicationType.M2M and self.client_id.isdigit():
+            raise ValidationError(
+                {"client_id": _("A machine's client_id of digits only could be taken for a user's number.")}
+            )
 
     @property
     def must_have_secret(self) -> bool:

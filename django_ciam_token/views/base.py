@@ -29,6 +29,7 @@ from django_ciam_token.client_authentication import uses_basic
 from django_ciam_token.errors import (
     InvalidClient,
     InvalidRequest,
+    LengthRequired,
     OAuthError,
     ServerError,
     TemporarilyUnavailable,
@@ -36,7 +37,7 @@ from django_ciam_token.errors import (
     WrongMethod,
 )
 from django_ciam_token.transactions import UNAVAILABLE
-from django_ciam_token.views.form import StrictFormParser
+from django_ciam_token.views.form import Form, StrictFormParser
 
 logger = logging.getLogger("django_ciam_token")
 
@@ -44,6 +45,7 @@ CONTENT_TYPE: Final = "application/json;charset=UTF-8"
 REALM: Final = "oauth2"
 # RFC 6749 §5.1, and §5.2 of its errors.
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_SEND_A_FORM: Final = "send a form: Content-Type application/x-www-form-urlencoded"
 _SECRET_PARAMETERS: Final = frozenset(
     {"client_secret", "client_assertion", "refresh_token", "access_token", "token", "code", "password"}
 )
@@ -123,6 +125,22 @@ class EndpointView(APIView):
                 reason="secret_in_query_string",
             )
 
+    def form(self, request: Request) -> Mapping[str, str]:
+        """Return the parameters of the form that was sent.
+
+        Raises:
+            InvalidRequest: or one of its subclasses, if it is not what `StrictFormParser` reads.
+        """
+        if "Transfer-Encoding" in request.headers and not request.headers.get("Content-Length"):
+            raise LengthRequired("send the form with a Content-Length, not in chunks", reason="chunked")
+        form = request.data
+        if isinstance(form, Form):
+            return form
+        # Django REST framework hands out what middleware parsed before, or nothing of an empty body.
+        if form:
+            raise UnsupportedContent(_SEND_A_FORM, reason="not_a_form")
+        return Form()
+
     def handle_exception(self, exc: Exception) -> Response:
         """Turn whatever went wrong into a JSON answer that reveals nothing."""
         error = self._as_oauth_error(exc)
@@ -138,7 +156,12 @@ class EndpointView(APIView):
                 "%s refused: %s",
                 self.request.path,
                 error.reason,
-                extra={"event": "request_refused", "error": error.error, "reason": error.reason},
+                extra={
+                    "event": "request_refused",
+                    "error": error.error,
+                    "reason": error.reason,
+                    **error.log_fields,
+                },
             )
         response = Response(error.members(), status=status, headers=headers)
         response.exception = True
@@ -150,12 +173,15 @@ class EndpointView(APIView):
         if isinstance(exc, MethodNotAllowed):
             return WrongMethod(f"use {', '.join(self.allowed_methods)}", reason="wrong_method")
         if isinstance(exc, UnsupportedMediaType):
-            return UnsupportedContent(
-                "send a form: Content-Type application/x-www-form-urlencoded", reason="not_a_form"
-            )
+            return UnsupportedContent(_SEND_A_FORM, reason="not_a_form")
         if isinstance(exc, (SuspiciousOperation, UnreadablePostError, APIException)):
-            return InvalidRequest(reason=type(exc).__name__)
+            return InvalidRequest("the request could not be read", reason=type(exc).__name__)
         if isinstance(exc, UNAVAILABLE):
+            logger.warning(
+                "The database is unavailable at %s",
+                self.request.path,
+                extra={"event": "database_unavailable"},
+            )
             return TemporarilyUnavailable("try again with the same parameters", reason="database_unavailable")
         logger.error("Internal error at %s", self.request.path, exc_info=exc, extra={"event": "server_error"})
         # What error trackers listen to; Django itself would send it for an exception it catches.

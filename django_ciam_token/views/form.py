@@ -16,6 +16,10 @@ _MOST_FIELDS: Final = 100
 _REPEATABLE: Final = frozenset({"resource", "audience"})
 
 
+class Form(dict[str, str]):
+    """Parameters that were parsed strictly: each given once, and none empty."""
+
+
 class StrictFormParser(BaseParser):
     """Parses ``application/x-www-form-urlencoded`` into a dict of the parameters that have a value.
 
@@ -23,14 +27,13 @@ class StrictFormParser(BaseParser):
         UnsupportedContent: the content has another charset than UTF-8, or is compressed.
         ContentTooLarge: the body is longer than `LARGEST_BODY`.
         InvalidRequest: it is not valid UTF-8, has a NUL, or repeats a parameter.
-
     """
 
     media_type = "application/x-www-form-urlencoded"
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> dict[str, str]:
+    ) -> Form:
         """Read and parse a body."""
         request = (parser_context or {})["request"]
         charset = request.content_params.get("charset", "utf-8").lower()
@@ -44,12 +47,11 @@ class StrictFormParser(BaseParser):
         return parse_form(body)
 
 
-def parse_form(body: bytes) -> dict[str, str]:
+def parse_form(body: bytes) -> Form:
     """Return the parameters of a form that have a value (RFC 6749 §3.2, appendix B).
 
     Raises:
         InvalidRequest: as `StrictFormParser`.
-
     """
     try:
         pairs = parse_qsl(
@@ -70,7 +72,7 @@ def parse_form(body: bytes) -> dict[str, str]:
         if name in parameters and name not in _REPEATABLE:
             raise InvalidRequest(_repeated(name), reason="repeated_parameter")
         parameters[name] = value
-    return {name: value for name, value in parameters.items() if value}
+    return Form({name: value for name, value in parameters.items() if value})
 
 
 def _repeated(name: str) -> str:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import cast
-
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_variables
@@ -26,7 +23,7 @@ class TokenView(EndpointView):
     def post(self, request: Request) -> Response:
         """Answer a token request."""
         now = timezone.now()
-        parameters = cast("Mapping[str, str]", request.data)
+        parameters = self.form(request)
         grant = grants.find(grants.require(parameters, "grant_type"))
         credentials = read_credentials(request.headers.get("Authorization"), parameters)
         client = authenticate(credentials, now=now)

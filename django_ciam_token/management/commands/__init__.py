@@ -42,7 +42,6 @@ def duration(text: str) -> timedelta:
 
     Raises:
         argparse.ArgumentTypeError: it is not one.
-
     """
     match = re.fullmatch(r"([0-9]{1,5})([smhdw]?)", text)
     if match is None or (not match[2] and int(match[1])):
@@ -55,7 +54,6 @@ def find_client(client_id: str) -> Client:
 
     Raises:
         CommandError: there is none.
-
     """
     client = Client.objects.filter(client_id=client_id).first()
     if client is None or client.client_id != client_id:

@@ -1,0 +1,48 @@
+"""Rotations of secrets and keys whose COMMIT succeeded, though the connection broke before it said so."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import OperationalError, connection
+from django.utils import timezone
+
+from django_ciam_token import clients, signing_keys
+from django_ciam_token.models import ClientSecret, SigningKey
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def _commit_breaks(monkeypatch):
+    commit, failures = connection._commit, []
+
+    def uncertain_commit():
+        commit()
+        if not failures:
+            failures.append(1)
+            raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(connection, "_commit", uncertain_commit)
+    monkeypatch.setattr("django_ciam_token.transactions.time.sleep", lambda seconds: None)
+
+
+def test_a_client_secret_is_replaced_once_and_the_present_one_keeps_its_overlap(
+    web_client, monkeypatch, request
+):
+    request.getfixturevalue("_commit_breaks")
+
+    secret = clients.rotate_client_secret(web_client)
+
+    old, new = ClientSecret.objects.order_by("pk")
+    assert old.expires_at > timezone.now()
+    assert (new.last_four, new.expires_at) == (secret[-4:], None)
+
+
+def test_a_signing_key_is_made_once(request):
+    request.getfixturevalue("_commit_breaks")
+
+    key = signing_keys.rotate(algorithm="ES256")
+
+    old, new = SigningKey.objects.order_by("pk")
+    assert new.kid == key.kid
+    assert old.retired_at == new.active_at
