@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import scopes, sessions, signals
-from django_ciam_token.callers import Caller
+from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.clients import create_client, import_client_secret, rotate_client_secret
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant, InvalidRequest, InvalidScope, UnauthorizedClient
@@ -60,13 +60,14 @@ def issue_tokens(
     if user is not None and auth_time is None:
         auth_time = now
     session, refresh_token = None, None
+    caller = NOBODY if request is None else Caller.of(request)
     if client.refresh_tokens_enabled:
         session, refresh_token = sessions.new_session(
             client=client,
             user=user,
             scope=granted,
             auth_time=auth_time,
-            caller=Caller() if request is None else Caller.of(request),
+            caller=caller,
             now=now,
         )
     subject = Subject(
@@ -87,6 +88,7 @@ def issue_tokens(
         session=session,
         client=client,
         user=user,
+        caller=caller,
     )
     return tokens.members(timezone.now())
 

@@ -30,6 +30,10 @@ class Caller:
         return cls(address=_valid(address), user_agent=printable[:_USER_AGENT_LENGTH])
 
 
+NOBODY: Final = Caller()
+"""When it was no request that did it."""
+
+
 def _valid(address: str | None) -> str | None:
     try:
         # What follows "%" is the scope of a link-local address, of which databases know nothing.

@@ -19,6 +19,7 @@ from django.db.models import F
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import signals
+from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.errors import InvalidClient, InvalidRequest
 from django_ciam_token.models import Client
 from django_ciam_token.transactions import retry
@@ -99,7 +100,7 @@ def read_credentials(authorization: str | None, parameters: Mapping[str, str]) -
 
 
 @sensitive_variables()
-def authenticate(credentials: Credentials, *, now: datetime) -> Client:
+def authenticate(credentials: Credentials, *, now: datetime, caller: Caller = NOBODY) -> Client:
     """Return the client whose credentials these are.
 
     An unknown client costs the same query and the same comparison as a wrong secret, and every failure
@@ -128,6 +129,7 @@ def authenticate(credentials: Credentials, *, now: datetime) -> Client:
         using=_database(),
         client_id=known,
         reason=reason,
+        caller=caller,
     )
     raise InvalidClient(reason=reason)
 

@@ -87,6 +87,20 @@ def _lifetime_or_zero(value: Any) -> timedelta:
     return _lifetime(value)
 
 
+def _count_or_none(value: Any) -> int | None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError("must be a whole number of at least 1, or None")
+    return value
+
+
+def _strings_or_none(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise ValueError("must be a list of strings, or None")
+    return tuple(value)
+
+
 def _string(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("must be a string that is not empty")
@@ -176,12 +190,28 @@ class Settings:
     ACCESS_TOKEN_PROFILE = Option(_one_of(*ACCESS_TOKEN_PROFILES), default="ciam")
     SUBJECT = Option(_callable_or_none, default=None)
     """``(user) -> str``: the ``sub`` of a user; must never change for one user."""
+    USER_OF_SUBJECT = Option(_callable_or_none, default=None)
+    """``(sub) -> user | None``: the inverse of ``SUBJECT``, for access tokens without a session."""
     ACCESS_TOKEN_CLAIMS = Option(_callable_or_none, default=None)
     """``(*, user, client, scope) -> dict``: further claims of access tokens."""
     ID_TOKEN_CLAIMS = Option(_callable_or_none, default=None)
     """``(*, user, client, scope) -> dict``: further claims of id_tokens."""
     ISSUANCE_POLICY = Option(_callable_or_none, default=None)
     """``(*, user, client, scope) -> bool``: may these tokens be issued, or refreshed, now?"""
+    RESOURCE_AUDIENCES = Option(_strings_or_none, default=None)
+    """The ``aud`` values that the site's own views accept; None for those of its active clients."""
+    RESOURCE_LEEWAY = Option(_lifetime_or_zero, default=0)
+    """How far the clocks of this site's hosts may differ when they judge ``exp`` and ``nbf``."""
+    RESOURCE_CHECKS_REVOCATION = Option(_boolean, default=True)
+    """Whether the site's own views refuse access tokens that were revoked; costs one query."""
+    USER_CLAIMS = Option(_callable_or_none, default=None)
+    """``(*, user, client, scope) -> dict``: the claims of ``/userinfo`` beside ``sub``."""
+    AUDIT_TRAIL = Option(_boolean, default=True)
+    """Whether security events are written to a table."""
+    FAILURES_PER_MINUTE = Option(_count_or_none, default=30)
+    """Failed client authentications and wrong tokens of one client and address; None for no limit."""
+    REVOKED_RETENTION = Option(_lifetime_or_zero, default=timedelta(days=30))
+    """How long ``purge_tokens`` keeps sessions and audit events that are over."""
     END_SESSIONS_ON_PASSWORD_CHANGE = Option(_boolean, default=True)
     CLIENT_ADDRESS = Option(_callable_or_none, default=None)
     """``(request) -> str | None``: the caller's address, for sites behind a proxy."""

@@ -107,6 +107,20 @@ class InvalidScope(OAuthError):
     error = "invalid_scope"
 
 
+class InvalidToken(OAuthError):
+    """The access token is not one to act upon (RFC 6750 §3.1)."""
+
+    error = "invalid_token"
+    status = HTTPStatus.UNAUTHORIZED
+
+
+class InsufficientScope(OAuthError):
+    """The access token lacks a scope that is needed (RFC 6750 §3.1)."""
+
+    error = "insufficient_scope"
+    status = HTTPStatus.FORBIDDEN
+
+
 class ServerError(OAuthError):
     """Something unforeseen happened; nothing was changed (RFC 6749 §4.1.2.1)."""
 

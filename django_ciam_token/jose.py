@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import jwt
@@ -22,6 +23,10 @@ from jwt.utils import base64url_encode
 
 RSA_KEY_BITS: Final = 2048
 _MEMBERS: Final = ("kty", "crv", "e", "kid", "n", "x", "y", "use", "alg")
+
+
+class NotVerified(ValueError):
+    """The JWT is not one that these keys vouch for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,54 @@ def sign(claims: Mapping[str, Any], *, key: SigningKeyPair, typ: str = "JWT") ->
     )
     signature = jwt.get_algorithm_by_name(key.algorithm).sign(signing_input, key.private_key)
     return b".".join((signing_input, base64url_encode(signature))).decode("ascii")
+
+
+@lru_cache(maxsize=64)
+def _public_key(kid: str, jwk: str) -> jwt.PyJWK:
+    """Parse a public JWK, once for each key a process meets."""
+    return jwt.PyJWK(json.loads(jwk))
+
+
+def verify(
+    token: str, *, jwks: Mapping[str, Mapping[str, str]], issuer: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return header and claims of a JWT that one of the keys has signed for this issuer.
+
+    Whether it has expired, and whom it is for, is left to the caller, who knows the time and the audience.
+
+    Args:
+        token: in the compact form.
+        jwks: the public keys by their kid; each is used with its own ``alg`` and no other (RFC 8725 §3.1).
+        issuer: what ``iss`` must be.
+
+    Raises:
+        NotVerified: it is malformed, signed by another key or for another issuer, or lacks a claim.
+    """
+    try:
+        header = jwt.get_unverified_header(token)
+        jwk = jwks[header["kid"]]
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            _public_key(jwk["kid"], json.dumps(dict(jwk))),
+            algorithms=[jwk["alg"]],
+            issuer=issuer,
+            options={
+                "require": ["exp", "iat", "iss", "sub", "aud", "jti"],
+                "verify_signature": True,
+                "verify_iss": True,
+                "verify_exp": False,
+                "verify_nbf": False,
+                "verify_iat": False,
+                "verify_aud": False,
+                "verify_sub": True,
+                "verify_jti": True,
+            },
+        )
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
+        raise NotVerified("not signed by any of the keys for this issuer") from None
+    if not all(isinstance(claims[name], int) for name in ("exp", "iat")):
+        raise NotVerified("exp and iat must be whole numbers")
+    return header, claims
 
 
 def _json(members: Mapping[str, Any]) -> bytes:

@@ -20,7 +20,7 @@ from django.db.models import DurationField, ExpressionWrapper, F
 from django.utils.crypto import constant_time_compare
 
 from django_ciam_token import keyring, scopes, signals, token_string
-from django_ciam_token.callers import Caller
+from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import Client, RefreshToken, RevocationReason
@@ -135,7 +135,7 @@ def judge(reading: Reading, presented: GenuineToken, *, client: Client, now: dat
     # Presented by the wrong client it is refused, but must not burn the owner's session.
     if session.client_id != client.pk:
         raise InvalidGrant(reason="wrong_client")
-    _require_user_unchanged(session)
+    require_user_unchanged(session)
     _require_live(session, client=client, now=now)
     verdict = _judge_generation(reading, presented, grace_period=client.effective_grace_period)
     if verdict is not Verdict.REUSE and not scopes.is_within(session.scopes, client.scopes):
@@ -196,8 +196,22 @@ def successor_again(session: RefreshToken, presented: GenuineToken) -> str | Non
     return None
 
 
-def revoke(session: RefreshToken, *, reason: RevocationReason, now: datetime) -> bool:
+def revoke(
+    session: RefreshToken,
+    *,
+    reason: RevocationReason,
+    now: datetime,
+    actor: str = "",
+    caller: Caller = NOBODY,
+) -> bool:
     """End a session for good; False if it had been ended already.
+
+    Args:
+        session: the session.
+        reason: why, for users and operators.
+        now: the present.
+        actor: who did it, if it was a person: a user name.
+        caller: from where the request came.
 
     Raises:
         TemporarilyUnavailable: the database refused; the session may still be live.
@@ -220,7 +234,13 @@ def revoke(session: RefreshToken, *, reason: RevocationReason, now: datetime) ->
     if revoked:
         session.revoked_at, session.revoked_reason = now, reason
         signals.send_after_commit(
-            signals.session_revoked, sender=RefreshToken, using=using, session=session, reason=str(reason)
+            signals.session_revoked,
+            sender=RefreshToken,
+            using=using,
+            session=session,
+            reason=str(reason),
+            actor=actor,
+            caller=caller,
         )
     return revoked
 
@@ -231,7 +251,12 @@ def session_auth_hash(user: AbstractBaseUser | None) -> str:
     return "" if hash_of is None else _digest_of_hash(hash_of())
 
 
-def _require_user_unchanged(session: RefreshToken) -> None:
+def require_user_unchanged(session: RefreshToken) -> None:
+    """Check that the session's user, if it has one, is active and has the password of when it began.
+
+    Raises:
+        InvalidGrant: neither is so.
+    """
     user = session.user
     if session.user_id is None:
         return

@@ -14,22 +14,28 @@ from django.db import transaction
 from django.dispatch import Signal
 
 tokens_issued: Final = Signal()
-"""First tokens were issued. Arguments: ``session`` (None without a refresh token), ``client``, ``user``."""
+"""First tokens were issued. Arguments: ``session`` (None without a refresh token), ``client``, ``user``,
+``caller``."""
 
 tokens_refreshed: Final = Signal()
 """A refresh token was rotated. Arguments: ``session``, ``client``."""
 
 tokens_replayed: Final = Signal()
-"""A predecessor was answered with its successor again. Arguments: ``session``, ``client``."""
+"""A predecessor was answered with its successor again. Arguments: ``session``, ``client``, ``caller``."""
 
 reuse_detected: Final = Signal()
-"""A superseded refresh token was presented; its session was revoked. Arguments: ``session``, ``client``."""
+"""A superseded refresh token was presented; its session was revoked. Arguments: ``session``, ``client``,
+``caller``."""
 
 session_revoked: Final = Signal()
-"""A session was ended. Arguments: ``session``, ``reason``."""
+"""A session was ended. Arguments: ``session``, ``reason``, ``actor`` (a user name, or empty), ``caller``."""
+
+access_token_revoked: Final = Signal()
+"""One access token was revoked. Arguments: ``jti``, ``client``, ``caller``."""
 
 client_authentication_failed: Final = Signal()
-"""Client authentication failed. Arguments: ``client_id`` (None if no such client), ``reason``."""
+"""Client authentication failed. Arguments: ``client_id`` (None if no such client), ``reason``,
+``caller``."""
 
 signing_key_rotated: Final = Signal()
 """A new signing key was made. Arguments: ``kid``, ``algorithm``, ``active_at``."""

@@ -64,6 +64,10 @@ class KeySet:
         published = (key for key in self.keys if key.state(now) is not SigningKeyState.REMOVED)
         return {"keys": [jose.in_order(key.public_jwk) for key in published]}
 
+    def verification_keys(self, now: datetime) -> dict[str, dict[str, str]]:
+        """Return the JWK Set by kid."""
+        return {key["kid"]: key for key in self.jwk_set(now)["keys"]}
+
     def algorithms(self, now: datetime) -> list[str]:
         """Return the algorithms of the keys in the JWK Set, the active key's first."""
         ordered = sorted(self.keys, key=lambda key: key.state(now) is not SigningKeyState.ACTIVE)

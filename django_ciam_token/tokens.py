@@ -119,6 +119,9 @@ def access_token_claims(subject: Subject, *, iat: int) -> dict[str, Any]:
         claims["client_id"] = client.client_id
         if subject.auth_time is not None:
             claims["auth_time"] = math.floor(subject.auth_time.timestamp())
+    elif client.audience:
+        # Otherwise nothing would say whose token it is.
+        claims["client_id"] = client.client_id
     if subject.session_id is not None:
         claims["sid"] = str(subject.session_id)
     return claims | _further_claims("ACCESS_TOKEN_CLAIMS", ciam_settings.ACCESS_TOKEN_CLAIMS, subject)

@@ -221,7 +221,7 @@ def test_an_immediate_rotation_takes_the_turn_of_a_pending_key():
 def test_of_several_active_keys_the_one_that_became_active_last_signs():
     now = timezone.now()
     keys = [
-        SigningKey(pk=1, kid="older", active_at=now - LEAD),
+        SigningKey(pk=5, kid="older", active_at=now - LEAD),
         SigningKey(pk=2, kid="latest", active_at=now),
         SigningKey(pk=3, kid="twin", active_at=now),
         SigningKey(pk=4, kid="pending", active_at=now + MOMENT),

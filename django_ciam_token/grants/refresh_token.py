@@ -132,12 +132,13 @@ class _Refresh:
             using=self.using,
             session=session,
             client=self.client,
+            caller=self.caller,
         )
         return tokens
 
     def _end(self, session: RefreshToken) -> IssuedTokens:
         # The revocation is committed before the error is raised: nothing may roll it back.
-        if sessions.revoke(session, reason=RevocationReason.REUSE, now=self.now):
+        if sessions.revoke(session, reason=RevocationReason.REUSE, now=self.now, caller=self.caller):
             self._report(
                 "Session %s: superseded refresh token reused, session ended",
                 session,
@@ -150,6 +151,7 @@ class _Refresh:
                 using=self.using,
                 session=session,
                 client=self.client,
+                caller=self.caller,
             )
         raise InvalidGrant(reason="reuse")
 

@@ -2,14 +2,19 @@
 
 from django_ciam_token.models.client import ApplicationType, Client, ClientSecret
 from django_ciam_token.models.refresh_token import RefreshToken, RevocationReason
+from django_ciam_token.models.revoked_access_token import RevokedAccessToken
+from django_ciam_token.models.security_event import EventType, SecurityEvent
 from django_ciam_token.models.signing_key import SigningKey, SigningKeyState
 
 __all__ = [
     "ApplicationType",
     "Client",
     "ClientSecret",
+    "EventType",
     "RefreshToken",
     "RevocationReason",
+    "RevokedAccessToken",
+    "SecurityEvent",
     "SigningKey",
     "SigningKeyState",
 ]

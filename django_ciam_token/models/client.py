@@ -175,6 +175,11 @@ class Client(models.Model):
         validators=[validate_origins],
         help_text=_("Where a browser may call from, such as https://app.example.com, separated by spaces."),
     )
+    may_introspect = models.BooleanField(
+        _("may introspect all tokens"),
+        default=False,
+        help_text=_("For resource servers: it may ask about tokens of other applications as well."),
+    )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
 
     class Meta:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from django.core.signals import got_request_exception
 from django.db import connections, transaction
 from django.http import HttpRequest
 from django.http.request import UnreadablePostError
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_variables
 from rest_framework.exceptions import APIException, MethodNotAllowed, UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -25,7 +28,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from django_ciam_token.client_authentication import uses_basic
+from django_ciam_token.callers import Caller
+from django_ciam_token.client_authentication import authenticate, read_credentials, uses_basic
 from django_ciam_token.errors import (
     InvalidClient,
     InvalidRequest,
@@ -36,6 +40,7 @@ from django_ciam_token.errors import (
     UnsupportedContent,
     WrongMethod,
 )
+from django_ciam_token.models import Client
 from django_ciam_token.transactions import UNAVAILABLE
 from django_ciam_token.views.form import Form, StrictFormParser
 
@@ -140,6 +145,19 @@ class EndpointView(APIView):
         if form:
             raise UnsupportedContent(_SEND_A_FORM, reason="not_a_form")
         return Form()
+
+    @method_decorator(sensitive_variables())
+    def authenticate_client(
+        self, request: Request, parameters: Mapping[str, str], *, caller: Caller, now: datetime
+    ) -> Client:
+        """Return the client that sends the request.
+
+        Raises:
+            InvalidRequest: it names no client, or authenticates in more than one way.
+            InvalidClient: it is not who it says it is.
+        """
+        credentials = read_credentials(request.headers.get("Authorization"), parameters)
+        return authenticate(credentials, now=now, caller=caller)
 
     def handle_exception(self, exc: Exception) -> Response:
         """Turn whatever went wrong into a JSON answer that reveals nothing."""

@@ -10,7 +10,6 @@ from rest_framework.response import Response
 
 from django_ciam_token import grants
 from django_ciam_token.callers import Caller
-from django_ciam_token.client_authentication import authenticate, read_credentials
 from django_ciam_token.views.base import NO_STORE, EndpointView
 
 
@@ -25,7 +24,7 @@ class TokenView(EndpointView):
         now = timezone.now()
         parameters = self.form(request)
         grant = grants.find(grants.require(parameters, "grant_type"))
-        credentials = read_credentials(request.headers.get("Authorization"), parameters)
-        client = authenticate(credentials, now=now)
-        tokens = grant(client=client, parameters=parameters, caller=Caller.of(request._request), now=now)
+        caller = Caller.of(request._request)
+        client = self.authenticate_client(request, parameters, caller=caller, now=now)
+        tokens = grant(client=client, parameters=parameters, caller=caller, now=now)
         return Response(tokens.members(timezone.now()), headers=NO_STORE)

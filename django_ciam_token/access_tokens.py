@@ -1,0 +1,160 @@
+"""Judging access tokens that come back: at introspection, revocation and the site's own views."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError
+from django.db import router
+from django.db.models import Exists, Value
+from django.db.models.fields import UUIDField
+
+from django_ciam_token import jose, scopes, sessions, signing_keys
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.errors import InvalidGrant, InvalidToken
+from django_ciam_token.models import ApplicationType, Client, RefreshToken, RevokedAccessToken
+from django_ciam_token.transactions import retry
+
+
+@dataclass(frozen=True)
+class VerifiedAccessToken:
+    """The content of an access token whose signature, issuer and kind were checked, and nothing else."""
+
+    claims: dict[str, Any] = field(repr=False)
+    client_id: str
+    jti: uuid.UUID
+    session_id: uuid.UUID | None
+    scope: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LiveAccessToken:
+    """An access token that is good now, and whom it speaks for."""
+
+    verified: VerifiedAccessToken
+    client: Client
+    user: AbstractBaseUser | None
+    """None for a machine."""
+
+
+def verify(token: str, *, now: datetime) -> VerifiedAccessToken:
+    """Check that this service signed an access token.
+
+    Raises:
+        InvalidToken: it did not, or it is an id_token (RFC 8725 §3.11).
+        TemporarilyUnavailable: the keys can't be read.
+    """
+    keys = signing_keys.current().verification_keys(now)
+    try:
+        header, claims = jose.verify(token, jwks=keys, issuer=ciam_settings.ISSUER)
+        if not _is_access_token(header, claims):
+            raise InvalidToken(reason="not_an_access_token")
+        return VerifiedAccessToken(
+            claims=claims,
+            client_id=str(claims.get("client_id", claims["aud"])),
+            jti=uuid.UUID(claims["jti"]),
+            session_id=uuid.UUID(claims["sid"]) if "sid" in claims else None,
+            scope=_scope(claims["scope"]),
+        )
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidToken(reason="not_verified") from None
+
+
+def require_unexpired(token: VerifiedAccessToken, *, now: datetime, leeway: timedelta) -> None:
+    """Check ``exp`` and ``nbf`` (RFC 7519 §4.1.4, §4.1.5).
+
+    Raises:
+        InvalidToken: it is too late, or too early.
+    """
+    seconds, tolerance = now.timestamp(), leeway.total_seconds()
+    if token.claims["exp"] + tolerance <= seconds:
+        raise InvalidToken(reason="expired")
+    if token.claims.get("nbf", token.claims["iat"]) - tolerance > seconds:
+        raise InvalidToken(reason="not_yet_valid")
+
+
+def require_live(token: VerifiedAccessToken) -> LiveAccessToken:
+    """Check in one statement that nothing has ended the token: its own, its session's or its client's end.
+
+    Raises:
+        InvalidToken: something has; the reason says what.
+        TemporarilyUnavailable: the database refused.
+    """
+    if token.session_id is None:
+        return _require_live_client(token)
+    revoked = RevokedAccessToken.objects.filter(jti=Value(token.jti, output_field=UUIDField()))
+    rows = (
+        RefreshToken.objects.using(sessions.database())
+        .select_related("user", "client")
+        .annotate(token_revoked=Exists(revoked))
+        .filter(pk=token.session_id)
+    )
+    session = retry(lambda: rows.first(), using=sessions.database())
+    if session is None or session.client.client_id != token.client_id:
+        raise InvalidToken(reason="unknown_session")
+    if session.token_revoked or session.revoked_at is not None:
+        raise InvalidToken(reason="revoked")
+    try:
+        sessions.require_user_unchanged(session)
+    except InvalidGrant as error:
+        raise InvalidToken(reason=error.reason) from None
+    if not session.client.refresh_tokens_enabled:
+        raise InvalidToken(reason="refresh_tokens_disabled")
+    _require_client(session.client, token)
+    return LiveAccessToken(verified=token, client=session.client, user=session.user)
+
+
+def _require_live_client(token: VerifiedAccessToken) -> LiveAccessToken:
+    """Check a token without a session: of a client that has no refresh tokens."""
+    using = router.db_for_write(Client)
+    revoked = RevokedAccessToken.objects.filter(jti=Value(token.jti, output_field=UUIDField()))
+    rows = Client.objects.using(using).annotate(token_revoked=Exists(revoked))
+    client = retry(lambda: rows.filter(client_id=token.client_id).first(), using=using)
+    if client is None or client.client_id != token.client_id:
+        raise InvalidToken(reason="unknown_client")
+    if client.token_revoked:
+        raise InvalidToken(reason="revoked")
+    _require_client(client, token)
+    is_machine = client.application_type == ApplicationType.M2M
+    return LiveAccessToken(
+        verified=token, client=client, user=None if is_machine else _find_user(token.claims["sub"])
+    )
+
+
+def _find_user(sub: str) -> AbstractBaseUser:
+    """Return the active user of a ``sub``; without a session nothing else names the user."""
+    find = ciam_settings.USER_OF_SUBJECT
+    users = get_user_model()._default_manager
+    try:
+        user = users.filter(pk=sub).first() if find is None else find(sub)
+    except (ValueError, ValidationError):
+        user = None
+    if user is None or not getattr(user, "is_active", True):
+        raise InvalidToken(reason="unknown_user")
+    return user
+
+
+def _require_client(client: Client, token: VerifiedAccessToken) -> None:
+    if not client.is_active:
+        raise InvalidToken(reason="client_disabled")
+    if not scopes.is_within(token.scope, client.scopes):
+        raise InvalidToken(reason="scope_withdrawn")
+
+
+def _is_access_token(header: dict[str, Any], claims: dict[str, Any]) -> bool:
+    """Tell it from an id_token: by ``typ`` in the form of RFC 9068, else by its claims.
+
+    In the reference form both kinds are ``typ: JWT``; only the access token has a scope, only the
+    id_token an azp, and no setting of the site can change that.
+    """
+    typ = str(header.get("typ", "")).lower().removeprefix("application/")
+    return typ == "at+jwt" or (typ == "jwt" and "scope" in claims and "azp" not in claims)
+
+
+def _scope(value: Any) -> tuple[str, ...]:
+    return tuple(value.split()) if isinstance(value, str) else tuple(str(name) for name in value)

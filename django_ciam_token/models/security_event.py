@@ -1,0 +1,43 @@
+"""The audit trail."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class EventType(models.TextChoices):
+    """What the audit trail tells of; an ordinary refresh is not among it."""
+
+    ISSUED = "issued", _("first tokens issued")
+    REPLAYED = "replayed", _("answer given again")
+    REUSE_DETECTED = "reuse_detected", _("superseded refresh token used")
+    REVOKED = "revoked", _("revoked")
+    CLIENT_AUTHENTICATION_FAILED = "client_auth_failed", _("client authentication failed")
+    KEY_ROTATED = "key_rotated", _("signing key rotated")
+    SECRET_ROTATED = "secret_rotated", _("client secret rotated")
+
+
+class SecurityEvent(models.Model):
+    """One event; rows are only ever added.
+
+    It names clients, users and sessions by value: they may be gone long before their history is.
+    """
+
+    event = models.CharField(_("event"), max_length=20, choices=EventType.choices)
+    at = models.DateTimeField(_("time"), default=timezone.now, db_index=True)
+    client_id = models.CharField(_("client_id"), max_length=100, blank=True)
+    user_id = models.CharField(_("user"), max_length=64, blank=True)
+    session_id = models.UUIDField(_("session"), null=True, blank=True, db_index=True)
+    reason = models.CharField(_("reason"), max_length=40, blank=True)
+    actor = models.CharField(_("by"), max_length=150, blank=True)
+    address = models.GenericIPAddressField(_("address"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("security event")
+        verbose_name_plural = _("security events")
+        ordering = ("-pk",)
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.at:%Y-%m-%d %H:%M:%S}"
