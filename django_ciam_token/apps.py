@@ -18,8 +18,9 @@ class CiamTokenConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect what has to be connected once."""
-        from django_ciam_token import checks, cors
+        from django_ciam_token import audit, checks, cors
 
+        audit.connect()
         checks.register()
         cors.connect()
         post_migrate.connect(_make_first_signing_key, sender=self)

@@ -7,6 +7,7 @@ Nothing is copied at import time, so ``override_settings`` works and no reload h
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Generic, TypeVar, overload
@@ -143,6 +144,14 @@ def _string_mapping(value: Any) -> Mapping[str, str]:
     return value
 
 
+def _scopes(value: Any) -> Mapping[str, str]:
+    if not _string_mapping(value) or not all(
+        re.fullmatch(r"[\x21\x23-\x5b\x5d-\x7e]+", name) for name in value
+    ):
+        raise ValueError("must be a dict whose keys are scope names, without spaces")
+    return _string_mapping(value)
+
+
 def _grants(value: Any) -> Mapping[str, Callable[..., Any]]:
     return {name: _callable(path) for name, path in _string_mapping(value).items()}
 
@@ -167,7 +176,7 @@ class Settings:
     SECRETS = Option(_secrets, default=None)
     """Secrets that tokens and keys at rest are protected with; ``SECRET_KEY`` and its fallbacks."""
     SCOPES = Option(
-        _string_mapping,
+        _scopes,
         default={
             "openid": "Sign you in",
             "profile": "Read your profile",

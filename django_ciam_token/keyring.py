@@ -52,7 +52,7 @@ def decrypt(ciphertext: str, *, purpose: str, max_age: int | None = None) -> byt
     fernets = MultiFernet([_fernet(secret, purpose) for secret in ciam_settings.SECRETS])
     try:
         return fernets.decrypt(ciphertext.encode("ascii"), ttl=max_age)
-    except InvalidToken:
+    except (InvalidToken, UnicodeEncodeError):
         raise Undecryptable("made with a secret that is no longer listed") from None
 
 
@@ -60,7 +60,7 @@ def is_encrypted_with_current_secret(ciphertext: str, *, purpose: str) -> bool:
     """Tell whether a text survives the removal of every fallback secret."""
     try:
         _fernet(ciam_settings.SECRETS[0], purpose).decrypt(ciphertext.encode("ascii"))
-    except InvalidToken:
+    except (InvalidToken, UnicodeEncodeError):
         return False
     return True
 

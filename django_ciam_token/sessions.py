@@ -12,7 +12,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
@@ -25,9 +25,13 @@ from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import Client, RefreshToken, RevocationReason
 from django_ciam_token.token_string import GenuineToken, TokenKey
-from django_ciam_token.transactions import DatabaseNow, retry
+from django_ciam_token.transactions import DatabaseNow, LostRace, retry
 
 logger = logging.getLogger("django_ciam_token")
+
+
+# How often to look for what a genuine token proves to exist.
+READINGS_OF_A_LAGGING_NODE: Final = 3
 
 
 class Verdict(Enum):
@@ -123,6 +127,38 @@ def read(family: uuid.UUID, *, using: str) -> Reading | None:
     rows = RefreshToken.objects.using(using).select_related("user").annotate(since_rotation=age)
     session = rows.filter(pk=family).first()
     return None if session is None else Reading(session=session, since_rotation=session.since_rotation)
+
+
+def find(family: uuid.UUID) -> RefreshToken | None:
+    """Read the session of a genuine token; None if it is gone.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    reading = find_reading(family)
+    return None if reading is None else reading.session
+
+
+def find_reading(family: uuid.UUID) -> Reading | None:
+    """Read the session of a genuine token, more than once if it is not there.
+
+    In a multi-primary cluster a session of a moment ago may not have reached the node that is asked.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    using = database()
+    readings = 0
+
+    def attempt() -> Reading | None:
+        nonlocal readings
+        readings += 1
+        reading = read(family, using=using)
+        if reading is None and readings < READINGS_OF_A_LAGGING_NODE:
+            raise LostRace
+        return reading
+
+    return retry(attempt, using=using)
 
 
 def judge(reading: Reading, presented: GenuineToken, *, client: Client, now: datetime) -> Verdict:

@@ -31,7 +31,7 @@ session_revoked: Final = Signal()
 """A session was ended. Arguments: ``session``, ``reason``, ``actor`` (a user name, or empty), ``caller``."""
 
 access_token_revoked: Final = Signal()
-"""One access token was revoked. Arguments: ``jti``, ``client``, ``caller``."""
+"""One access token was revoked. Arguments: ``jti``, ``session_id``, ``client``, ``caller``."""
 
 client_authentication_failed: Final = Signal()
 """Client authentication failed. Arguments: ``client_id`` (None if no such client), ``reason``,

@@ -105,7 +105,7 @@ def access_token_claims(subject: Subject, *, iat: int) -> dict[str, Any]:
     """Return the claims of an access token, in the reference form or in that of RFC 9068 §2.2."""
     client = subject.client
     claims = {
-        "sub": _sub(subject),
+        "sub": subject_identifier(subject.user, client=client),
         "aud": client.token_audience,
         "nbf": iat,
         "scope": list(subject.scope),
@@ -135,7 +135,7 @@ def id_token_claims(subject: Subject, *, iat: int) -> dict[str, Any]:
     """
     client = subject.client
     claims = {
-        "sub": _sub(subject),
+        "sub": subject_identifier(subject.user, client=client),
         "aud": client.client_id,
         "azp": client.client_id,
         "iss": ciam_settings.ISSUER,
@@ -154,11 +154,16 @@ def _is_rfc9068() -> bool:
     return ciam_settings.ACCESS_TOKEN_PROFILE == "rfc9068"
 
 
-def _sub(subject: Subject) -> str:
-    if subject.user is None:
-        return subject.client.client_id
+def subject_identifier(user: AbstractBaseUser | None, *, client: Client) -> str:
+    """Return the ``sub`` of a user, or of a machine.
+
+    Raises:
+        ImproperlyConfigured: the setting ``SUBJECT`` gives nothing that tells users apart.
+    """
+    if user is None:
+        return client.client_id
     subject_of = ciam_settings.SUBJECT
-    sub = subject.user.pk if subject_of is None else subject_of(subject.user)
+    sub = user.pk if subject_of is None else subject_of(user)
     # str(None) would make all users one at every relying party.
     if sub is None or not 0 < len(str(sub)) <= _LONGEST_SUB:
         raise ImproperlyConfigured("CIAM_TOKEN['SUBJECT'] must return 1 to 255 characters for every user.")

@@ -9,6 +9,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from django_ciam_token import client_authentication, signals
+from django_ciam_token.callers import Caller
 from django_ciam_token.client_authentication import Credentials, authenticate, read_credentials, uses_basic
 from django_ciam_token.clients import import_client_secret, rotate_client_secret
 from django_ciam_token.errors import InvalidClient, InvalidRequest
@@ -16,6 +17,7 @@ from django_ciam_token.models import Client, ClientSecret
 from tests.factories import ClientFactory
 
 NOW = timezone.now()
+CALLER = Caller(address="192.0.2.1", user_agent="App/1.0")
 
 
 def basic(text, scheme="Basic"):
@@ -210,7 +212,7 @@ def test_every_failure_is_reported_with_its_reason_and_answered_alike(
     presented = spoil(client)
 
     with django_capture_on_commit_callbacks(execute=True), pytest.raises(InvalidClient) as caught:
-        authenticate(credentials(client, presented), now=NOW)
+        authenticate(credentials(client, presented), now=NOW, caller=CALLER)
 
     assert caught.value.reason == reason
     assert caught.value.members() == {"error": "invalid_client"}
@@ -220,7 +222,7 @@ def test_every_failure_is_reported_with_its_reason_and_answered_alike(
     assert record.event == "client_authentication_failed"
     assert (record.client_id, record.reason) == (client.client_id, reason)
     assert traces.of(signals.client_authentication_failed) == [
-        {"sender": Client, "client_id": client.client_id, "reason": reason}
+        {"sender": Client, "client_id": client.client_id, "reason": reason, "caller": CALLER}
     ]
 
 
@@ -229,14 +231,14 @@ def test_what_an_unknown_client_sent_is_nowhere_reported(traces, caplog, django_
     presented = Credentials(client_id="a-secret-in-the-wrong-field", secret="another-secret")
 
     with django_capture_on_commit_callbacks(execute=True), pytest.raises(InvalidClient) as caught:
-        authenticate(presented, now=NOW)
+        authenticate(presented, now=NOW, caller=CALLER)
 
     assert caught.value.reason == "unknown_client"
     (record,) = logged(caplog)
     assert record.getMessage() == "Client authentication failed for an unknown client_id: unknown_client"
     assert (record.client_id, record.reason) == (None, "unknown_client")
     assert traces.of(signals.client_authentication_failed) == [
-        {"sender": Client, "client_id": None, "reason": "unknown_client"}
+        {"sender": Client, "client_id": None, "reason": "unknown_client", "caller": CALLER}
     ]
     traces.secrets.extend(["a-secret-in-the-wrong-field", "another-secret"])
 

@@ -28,9 +28,17 @@ DEFAULTS = {
     "REFRESH_TOKEN_GRACE_PERIOD": timedelta(seconds=30),
     "ACCESS_TOKEN_PROFILE": "ciam",
     "SUBJECT": None,
+    "USER_OF_SUBJECT": None,
     "ACCESS_TOKEN_CLAIMS": None,
     "ID_TOKEN_CLAIMS": None,
     "ISSUANCE_POLICY": None,
+    "RESOURCE_AUDIENCES": None,
+    "RESOURCE_LEEWAY": timedelta(0),
+    "RESOURCE_CHECKS_REVOCATION": True,
+    "USER_CLAIMS": None,
+    "AUDIT_TRAIL": True,
+    "FAILURES_PER_MINUTE": 30,
+    "REVOKED_RETENTION": timedelta(days=30),
     "END_SESSIONS_ON_PASSWORD_CHANGE": True,
     "CLIENT_ADDRESS": None,
     "SIGNING_ALGORITHM": "RS256",
@@ -40,9 +48,18 @@ DEFAULTS = {
     "CLIENT_SECRET_OVERLAP": timedelta(days=7),
 }
 LIFETIMES = [name for name, value in DEFAULTS.items() if isinstance(value, timedelta)]
-MAY_BE_ZERO = ["REFRESH_TOKEN_GRACE_PERIOD", "CLIENT_SECRET_OVERLAP"]
+MAY_BE_ZERO = ["REFRESH_TOKEN_GRACE_PERIOD", "CLIENT_SECRET_OVERLAP", "RESOURCE_LEEWAY", "REVOKED_RETENTION"]
 MAY_BE_NONE = ["SESSION_LIFETIME"]
-CALLABLES = ["SUBJECT", "ACCESS_TOKEN_CLAIMS", "ID_TOKEN_CLAIMS", "ISSUANCE_POLICY", "CLIENT_ADDRESS"]
+SWITCHES = ["END_SESSIONS_ON_PASSWORD_CHANGE", "RESOURCE_CHECKS_REVOCATION", "AUDIT_TRAIL"]
+CALLABLES = [
+    "SUBJECT",
+    "USER_OF_SUBJECT",
+    "ACCESS_TOKEN_CLAIMS",
+    "ID_TOKEN_CLAIMS",
+    "USER_CLAIMS",
+    "ISSUANCE_POLICY",
+    "CLIENT_ADDRESS",
+]
 
 
 def value_of(name, written):
@@ -155,7 +172,7 @@ def test_nothing_else_is_a_lifetime(name, written):
 
 @pytest.mark.parametrize("name", LIFETIMES)
 @pytest.mark.parametrize("zero", [0, 0.0, timedelta(0)], ids=repr)
-def test_only_the_grace_period_and_the_overlap_may_be_zero(name, zero):
+def test_only_what_is_a_tolerance_or_a_remainder_may_be_zero(name, zero):
     if name in MAY_BE_ZERO:
         assert value_of(name, zero) == timedelta(0)
     else:
@@ -177,15 +194,41 @@ def test_the_issuer_must_be_a_string(written):
     assert refusal_of("ISSUER", written) == "CIAM_TOKEN['ISSUER'] must be a string that is not empty."
 
 
+@pytest.mark.parametrize("name", SWITCHES)
 @pytest.mark.parametrize("written", [None, 0, 1, "True", ""])
-def test_a_switch_must_be_true_or_false(written):
-    assert refusal_of("END_SESSIONS_ON_PASSWORD_CHANGE", written) == (
-        "CIAM_TOKEN['END_SESSIONS_ON_PASSWORD_CHANGE'] must be True or False."
+def test_a_switch_must_be_true_or_false(name, written):
+    assert refusal_of(name, written) == f"CIAM_TOKEN[{name!r}] must be True or False."
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_can_be_switched_off(name):
+    assert value_of(name, False) is False
+
+
+@pytest.mark.parametrize("written", [1, 30, 10**6, None])
+def test_a_limit_is_a_number_or_none(written):
+    assert value_of("FAILURES_PER_MINUTE", written) == written
+
+
+@pytest.mark.parametrize("written", [0, -1, 1.5, math.inf, True, "30", [30]])
+def test_nothing_else_is_a_limit(written):
+    assert refusal_of("FAILURES_PER_MINUTE", written) == (
+        "CIAM_TOKEN['FAILURES_PER_MINUTE'] must be a whole number of at least 1, or None."
     )
 
 
-def test_a_switch_can_be_switched_off():
-    assert value_of("END_SESSIONS_ON_PASSWORD_CHANGE", False) is False
+@pytest.mark.parametrize(
+    ("written", "read"), [(None, None), ([], ()), (["a", "b"], ("a", "b")), (("a",), ("a",))]
+)
+def test_audiences_are_a_list_of_strings_or_none(written, read):
+    assert value_of("RESOURCE_AUDIENCES", written) == read
+
+
+@pytest.mark.parametrize("written", ["a", 5, {"a"}, {"a": 1}, [5], ["a", None]])
+def test_nothing_else_is_a_list_of_audiences(written):
+    assert refusal_of("RESOURCE_AUDIENCES", written) == (
+        "CIAM_TOKEN['RESOURCE_AUDIENCES'] must be a list of strings, or None."
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
 
 from django.views.decorators.debug import sensitive_variables
 
@@ -22,9 +21,6 @@ from django_ciam_token.tokens import IssuedTokens, SignedTokens, Subject, sign_t
 from django_ciam_token.transactions import LostRace, retry
 
 logger = logging.getLogger("django_ciam_token")
-
-# In a multi-primary cluster a rotation of a moment ago may not have reached the node that is asked now.
-_READINGS_OF_A_LAGGING_NODE: Final = 3
 
 
 @sensitive_variables()
@@ -81,7 +77,7 @@ class _Refresh:
         """
         self.readings += 1
         reading = sessions.read(self.presented.family, using=self.using)
-        if self._is_ahead_of(reading) and self.readings < _READINGS_OF_A_LAGGING_NODE:
+        if self._is_ahead_of(reading) and self.readings < sessions.READINGS_OF_A_LAGGING_NODE:
             raise LostRace
         if reading is None:
             raise InvalidGrant(reason="unknown_session")

@@ -148,16 +148,32 @@ class EndpointView(APIView):
 
     @method_decorator(sensitive_variables())
     def authenticate_client(
-        self, request: Request, parameters: Mapping[str, str], *, caller: Caller, now: datetime
+        self,
+        request: Request,
+        parameters: Mapping[str, str],
+        *,
+        caller: Caller,
+        now: datetime,
+        confidential: bool = False,
     ) -> Client:
         """Return the client that sends the request.
+
+        Args:
+            request: the request.
+            parameters: its form.
+            caller: from where it came.
+            now: the present.
+            confidential: whether a client without a secret is refused.
 
         Raises:
             InvalidRequest: it names no client, or authenticates in more than one way.
             InvalidClient: it is not who it says it is.
         """
         credentials = read_credentials(request.headers.get("Authorization"), parameters)
-        return authenticate(credentials, now=now, caller=caller)
+        client = authenticate(credentials, now=now, caller=caller)
+        if confidential and credentials.secret is None:
+            raise InvalidClient(reason="public_client")
+        return client
 
     def handle_exception(self, exc: Exception) -> Response:
         """Turn whatever went wrong into a JSON answer that reveals nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from django.urls import reverse
@@ -17,6 +17,8 @@ from rest_framework.response import Response
 from django_ciam_token import signing_keys
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.views.base import EndpointView
+
+_WITH_SECRET: Final = ["client_secret_basic", "client_secret_post"]
 
 
 class PublishedView(EndpointView):
@@ -63,11 +65,15 @@ class MetadataView(PublishedView):
             "issuer": ciam_settings.ISSUER,
             "token_endpoint": _url("django_ciam_token:token"),
             "jwks_uri": _url("django_ciam_token:jwks"),
+            "revocation_endpoint": _url("django_ciam_token:revoke"),
+            "introspection_endpoint": _url("django_ciam_token:introspect"),
             "scopes_supported": list(ciam_settings.SCOPES),
             # Both specifications require it; nothing is authorized here, so there is none.
             "response_types_supported": [],
             "grant_types_supported": list(ciam_settings.GRANTS),
-            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+            "token_endpoint_auth_methods_supported": [*_WITH_SECRET, "none"],
+            "revocation_endpoint_auth_methods_supported": [*_WITH_SECRET, "none"],
+            "introspection_endpoint_auth_methods_supported": _WITH_SECRET,
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": signing_keys.current().algorithms(timezone.now()),
         }

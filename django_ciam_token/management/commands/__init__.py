@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import router
 
 from django_ciam_token.models import Client
 
@@ -55,7 +56,8 @@ def find_client(client_id: str) -> Client:
     Raises:
         CommandError: there is none.
     """
-    client = Client.objects.filter(client_id=client_id).first()
+    # From where it will be written: a replica may not have heard of it.
+    client = Client.objects.using(router.db_for_write(Client)).filter(client_id=client_id).first()
     if client is None or client.client_id != client_id:
         raise CommandError(f"There is no client {client_id!r}. Create it with: manage.py create_client")
     return client

@@ -1,0 +1,101 @@
+"""The audit trail: writes down what the signals tell, if the site wants it.
+
+Listens like any receiver of a host site, so the grant knows nothing of it, an event is written after the
+change it speaks of was committed, and a trail that can't be written breaks no answer.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.db import router
+from django.dispatch import Signal
+
+from django_ciam_token import signals
+from django_ciam_token.callers import NOBODY, Caller
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEvent
+
+
+def connect() -> None:
+    """Listen to every signal that is an event; an ordinary refresh is none."""
+    receivers: dict[Signal, Callable[..., None]] = {
+        signals.tokens_issued: _issued,
+        signals.tokens_replayed: _replayed,
+        signals.reuse_detected: _reused,
+        signals.session_revoked: _session_revoked,
+        signals.access_token_revoked: _access_token_revoked,
+        signals.client_authentication_failed: _client_authentication_failed,
+        signals.signing_key_rotated: _key_rotated,
+        signals.client_secret_rotated: _secret_rotated,
+    }
+    for signal, receiver in receivers.items():
+        signal.connect(receiver, dispatch_uid="django_ciam_token.audit")
+
+
+def record(
+    event: EventType,
+    *,
+    session: RefreshToken | None = None,
+    session_id: uuid.UUID | None = None,
+    client: Client | None = None,
+    client_id: str = "",
+    user_id: Any = None,
+    reason: str = "",
+    actor: str = "",
+    caller: Caller = NOBODY,
+) -> None:
+    """Add a row, if the setting ``AUDIT_TRAIL`` is on."""
+    if not ciam_settings.AUDIT_TRAIL:
+        return
+    if session is not None:
+        session_id, user_id = session.pk, session.user_id
+    SecurityEvent.objects.using(router.db_for_write(SecurityEvent)).create(
+        event=event,
+        client_id=client.client_id if client is not None else client_id,
+        user_id="" if user_id is None else str(user_id)[:64],
+        session_id=session_id,
+        reason=reason[:40],
+        actor=actor[:150],
+        address=caller.address,
+    )
+
+
+def _issued(*, session: RefreshToken | None, client: Client, user: Any, caller: Caller, **_: Any) -> None:
+    user_id = None if user is None else user.pk
+    record(EventType.ISSUED, session=session, client=client, user_id=user_id, caller=caller)
+
+
+def _replayed(*, session: RefreshToken, client: Client, caller: Caller, **_: Any) -> None:
+    record(EventType.REPLAYED, session=session, client=client, caller=caller)
+
+
+def _reused(*, session: RefreshToken, client: Client, caller: Caller, **_: Any) -> None:
+    record(EventType.REUSE_DETECTED, session=session, client=client, caller=caller)
+
+
+def _session_revoked(
+    *, session: RefreshToken, reason: str, actor: str = "", caller: Caller = NOBODY, **_: Any
+) -> None:
+    client = session.client
+    record(EventType.REVOKED, session=session, client=client, reason=reason, actor=actor, caller=caller)
+
+
+def _access_token_revoked(*, session_id: uuid.UUID | None, client: Client, caller: Caller, **_: Any) -> None:
+    reason = "access_token"
+    record(EventType.REVOKED, session_id=session_id, client=client, reason=reason, caller=caller)
+
+
+def _client_authentication_failed(*, client_id: str | None, reason: str, caller: Caller, **_: Any) -> None:
+    event = EventType.CLIENT_AUTHENTICATION_FAILED
+    record(event, client_id=client_id or "", reason=reason, caller=caller)
+
+
+def _key_rotated(*, kid: str, **_: Any) -> None:
+    record(EventType.KEY_ROTATED, reason=kid)
+
+
+def _secret_rotated(*, client: Client, **_: Any) -> None:
+    record(EventType.SECRET_ROTATED, client=client)
