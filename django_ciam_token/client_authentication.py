@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import hmac
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -43,6 +43,11 @@ class Credentials:
 class _StoredSecret:
     digest: str = field(repr=False)
     expires_at: datetime | None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the service drew the secret; otherwise it was imported with its password hash."""
+        return self.digest.startswith(DIGEST_PREFIX)
 
 
 def secret_digest(secret: str) -> str:
@@ -100,18 +105,31 @@ def read_credentials(authorization: str | None, parameters: Mapping[str, str]) -
 
 
 @sensitive_variables()
-def authenticate(credentials: Credentials, *, now: datetime, caller: Caller = NOBODY) -> Client:
+def authenticate(
+    credentials: Credentials,
+    *,
+    now: datetime,
+    caller: Caller = NOBODY,
+    may_try_imported: Callable[[], bool] = lambda: True,
+) -> Client:
     """Return the client whose credentials these are.
 
     An unknown client costs the same query and the same comparison as a wrong secret, and every failure
     looks the same from outside.
+
+    Args:
+        credentials: what the request claims.
+        now: the present.
+        caller: from where the request came.
+        may_try_imported: whether to try secrets brought from elsewhere, which may be guessable and are
+            slow to check; asked only if the client has one.
 
     Raises:
         InvalidClient: they are wrong; the reason is logged and signalled.
         TemporarilyUnavailable: the database refused.
     """
     client, secrets = _find(credentials.client_id)
-    failure = _check(client, secrets, credentials.secret, now)
+    failure = _check(client, secrets, credentials.secret, now, may_try_imported)
     if client is not None and failure is None:
         return client
     reason = failure or "unknown_client"
@@ -159,11 +177,15 @@ def _find(client_id: str) -> tuple[Client | None, Sequence[_StoredSecret]]:
 
 
 def _check(
-    client: Client | None, secrets: Sequence[_StoredSecret], presented: str | None, now: datetime
+    client: Client | None,
+    secrets: Sequence[_StoredSecret],
+    presented: str | None,
+    now: datetime,
+    may_try_imported: Callable[[], bool],
 ) -> str | None:
     """Return why the client is refused, or None; the work does not depend on whether it exists."""
     live = [stored for stored in secrets if stored.expires_at is None or stored.expires_at > now]
-    digests = [stored.digest for stored in live] or [_NO_DIGEST]
+    digests = [stored.digest for stored in live if stored.is_ours or may_try_imported()] or [_NO_DIGEST]
     matched = [_matches(presented or "", stored) for stored in digests]
     if client is None:
         return "unknown_client"

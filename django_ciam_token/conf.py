@@ -217,8 +217,9 @@ class Settings:
     """``(*, user, client, scope) -> dict``: the claims of ``/userinfo`` beside ``sub``."""
     AUDIT_TRAIL = Option(_boolean, default=True)
     """Whether security events are written to a table."""
-    FAILURES_PER_MINUTE = Option(_count_or_none, default=30)
-    """Failed client authentications and wrong tokens of one client and address; None for no limit."""
+    FAILURES_PER_MINUTE = Option(_count_or_none, default=300)
+    """Failed client authentications and forged or foreign tokens, of one client from one address, before
+    they are answered 429; None for no limit."""
     REVOKED_RETENTION = Option(_lifetime_or_zero, default=timedelta(days=30))
     """How long ``purge_tokens`` keeps sessions and audit events that are over."""
     END_SESSIONS_ON_PASSWORD_CHANGE = Option(_boolean, default=True)

@@ -24,10 +24,14 @@ class OAuthError(Exception):
 
     error: ClassVar[str]
     status: ClassVar[HTTPStatus] = HTTPStatus.BAD_REQUEST
+    is_attempt: bool = False
+    """Whether it may be somebody trying things out, and is counted by the throttle."""
 
     def __init__(self, description: str = "", *, reason: str = "") -> None:
         self.description = _NOT_ALLOWED_IN_DESCRIPTION.sub("?", description)
         self.reason = reason or self.error
+        self.retry_after: int | None = None
+        """Seconds, for the Retry-After header; None for none."""
         self.log_fields: Mapping[str, str] = {}
         """Whom it concerns, for the log: client_id and session_id as far as they are known."""
         super().__init__(self.reason)
@@ -75,18 +79,26 @@ class InvalidClient(OAuthError):
 
     error = "invalid_client"
     status = HTTPStatus.UNAUTHORIZED
+    is_attempt = True
 
     def __init__(self, *, reason: str) -> None:
         super().__init__(reason=reason)
 
 
 class InvalidGrant(OAuthError):
-    """The refresh token is wrong (RFC 6749 §5.2); the wire never says why."""
+    """The refresh token is wrong (RFC 6749 §5.2); the wire never says why.
+
+    Args:
+        reason: what is wrong with it.
+        is_attempt: whether no honest client would have sent it. A session that has ended is no such case:
+            when many end at once, all their applications ask once more.
+    """
 
     error = "invalid_grant"
 
-    def __init__(self, *, reason: str) -> None:
+    def __init__(self, *, reason: str, is_attempt: bool = False) -> None:
         super().__init__(reason=reason)
+        self.is_attempt = is_attempt
 
 
 class UnauthorizedClient(OAuthError):
@@ -121,6 +133,21 @@ class InsufficientScope(OAuthError):
     status = HTTPStatus.FORBIDDEN
 
 
+class TooManyFailures(OAuthError):
+    """A failure after too many others of the same client from the same address (RFC 6585 §4).
+
+    Args:
+        retry_after: in how many seconds it makes sense to try again.
+    """
+
+    error = "temporarily_unavailable"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, *, retry_after: int) -> None:
+        super().__init__("too many failed requests; wait before the next", reason="too_many_failures")
+        self.retry_after = retry_after
+
+
 class ServerError(OAuthError):
     """Something unforeseen happened; nothing was changed (RFC 6749 §4.1.2.1)."""
 
@@ -136,5 +163,7 @@ class TemporarilyUnavailable(OAuthError):
 
     error = "temporarily_unavailable"
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    retry_after: ClassVar[int] = 1
-    """Seconds, for the Retry-After header."""
+
+    def __init__(self, description: str = "", *, reason: str = "") -> None:
+        super().__init__(description, reason=reason)
+        self.retry_after = 1

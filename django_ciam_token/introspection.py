@@ -50,12 +50,7 @@ def _introspect_access_token(token: str, *, client: Client, now: datetime) -> di
         live = access_tokens.require_live(verified)
     except InvalidToken:
         return INACTIVE
-    claims = verified.claims
-    kept = {
-        name: claims[name]
-        for name in ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid")
-        if name in claims
-    }
+    kept = {name: value for name, value in verified.claims.items() if name in _REPEATED_CLAIMS}
     return {
         "active": True,
         "scope": " ".join(verified.scope),

@@ -170,7 +170,7 @@ def judge(reading: Reading, presented: GenuineToken, *, client: Client, now: dat
     session = reading.session
     # Presented by the wrong client it is refused, but must not burn the owner's session.
     if session.client_id != client.pk:
-        raise InvalidGrant(reason="wrong_client")
+        raise InvalidGrant(reason="wrong_client", is_attempt=True)
     require_user_unchanged(session)
     _require_live(session, client=client, now=now)
     verdict = _judge_generation(reading, presented, grace_period=client.effective_grace_period)
@@ -343,7 +343,7 @@ def _judge_generation(reading: Reading, presented: GenuineToken, *, grace_period
             session.pk,
             extra={"event": "refresh_token_not_issued_here", "session_id": str(session.pk)},
         )
-        raise InvalidGrant(reason="never_issued")
+        raise InvalidGrant(reason="never_issued", is_attempt=True)
     if session.generation >= token_string.LAST_GENERATION:
         raise InvalidGrant(reason="expired")
     return Verdict.ROTATE

@@ -134,11 +134,13 @@ def first_tokens(web_client: Client, user: Any) -> dict[str, Any]:
 Refresh = Callable[..., HttpResponse]
 
 
-def post_form(parameters: dict[str, Any] | list[tuple[str, str]], **extra: Any) -> HttpResponse:
-    """POST a form to the token endpoint."""
+def post_form(
+    parameters: dict[str, Any] | list[tuple[str, str]], *, url: str = TOKEN_URL, **extra: Any
+) -> HttpResponse:
+    """POST a form, to the token endpoint unless said otherwise."""
     browser = Browser(raise_request_exception=False)
     body = urlencode(parameters)
-    return browser.post(TOKEN_URL, body, content_type="application/x-www-form-urlencoded", **extra)
+    return browser.post(url, body, content_type="application/x-www-form-urlencoded", **extra)
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def refresh(*, client: Client, parameters: Mapping[str, str], caller: Caller, no
     try:
         presented = token_string.authenticate(text, keyring.token_keys())
     except token_string.NotGenuine:
-        raise InvalidGrant(reason="not_genuine") from None
+        raise InvalidGrant(reason="not_genuine", is_attempt=True) from None
     request = _Refresh(client, presented, parameters.get("scope"), caller, now, sessions.database())
     try:
         return retry(request.attempt, using=request.using)

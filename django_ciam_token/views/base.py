@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from django.core.exceptions import SuspiciousOperation
 from django.core.signals import got_request_exception
@@ -26,6 +27,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from django_ciam_token.callers import Caller
@@ -37,12 +39,14 @@ from django_ciam_token.errors import (
     OAuthError,
     ServerError,
     TemporarilyUnavailable,
+    TooManyFailures,
     UnsupportedContent,
     WrongMethod,
 )
 from django_ciam_token.models import Client
 from django_ciam_token.transactions import UNAVAILABLE
 from django_ciam_token.views.form import Form, StrictFormParser
+from django_ciam_token.views.throttling import FailureThrottle
 
 logger = logging.getLogger("django_ciam_token")
 
@@ -54,6 +58,11 @@ _SEND_A_FORM: Final = "send a form: Content-Type application/x-www-form-urlencod
 _SECRET_PARAMETERS: Final = frozenset(
     {"client_secret", "client_assertion", "refresh_token", "access_token", "token", "code", "password"}
 )
+
+
+class _Failing(TypedDict):
+    client_id: str
+    address: str | None
 
 
 class JSONRenderer(BaseRenderer):
@@ -94,13 +103,16 @@ class EndpointView(APIView):
 
     authentication_classes = ()
     permission_classes = ()
-    throttle_classes = ()
+    throttle_classes: Sequence[type[BaseThrottle]] = (FailureThrottle,)
     parser_classes = (StrictFormParser,)
     renderer_classes = (JSONRenderer,)
     content_negotiation_class = OneRepresentation
     metadata_class = None
     versioning_class = None
     schema = None
+
+    failing: _Failing
+    """Whose failure it would be: set as soon as the request names its client."""
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
@@ -170,20 +182,26 @@ class EndpointView(APIView):
             InvalidClient: it is not who it says it is.
         """
         credentials = read_credentials(request.headers.get("Authorization"), parameters)
-        client = authenticate(credentials, now=now, caller=caller)
+        self.failing = {"client_id": credentials.client_id, "address": caller.address}
+        client = authenticate(
+            credentials,
+            now=now,
+            caller=caller,
+            may_try_imported=self._is_within_limit,
+        )
         if confidential and credentials.secret is None:
             raise InvalidClient(reason="public_client")
         return client
 
     def handle_exception(self, exc: Exception) -> Response:
         """Turn whatever went wrong into a JSON answer that reveals nothing."""
-        error = self._as_oauth_error(exc)
+        error = self._throttled(self._as_oauth_error(exc))
         status = exc.status_code if isinstance(exc, APIException) else error.status
         headers = dict(NO_STORE)
         if isinstance(error, InvalidClient) and uses_basic(self.request.headers.get("Authorization")):
             # RFC 6749 §5.2; not for credentials in the form: a browser would ask the user for a password.
             headers["WWW-Authenticate"] = f'Basic realm="{REALM}"'
-        if isinstance(error, TemporarilyUnavailable):
+        if error.retry_after is not None:
             headers["Retry-After"] = str(error.retry_after)
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.info(
@@ -201,6 +219,21 @@ class EndpointView(APIView):
         response.exception = True
         return response
 
+    def failure_throttles(self) -> list[FailureThrottle]:
+        """Return those of the view's throttles that count failures."""
+        return [throttle for throttle in self.get_throttles() if isinstance(throttle, FailureThrottle)]
+
+    def _is_within_limit(self) -> bool:
+        return not any(throttle.is_exceeded(**self.failing) for throttle in self.failure_throttles())
+
+    def _throttled(self, error: OAuthError) -> OAuthError:
+        """Count a failure of a client, and answer it 429 if there were too many."""
+        if error.is_attempt and hasattr(self, "failing"):
+            waits = [throttle.count(**self.failing) for throttle in self.failure_throttles()]
+            if longest := max((wait for wait in waits if wait is not None), default=None):
+                return TooManyFailures(retry_after=longest)
+        return error
+
     def _as_oauth_error(self, exc: Exception) -> OAuthError:
         if isinstance(exc, OAuthError):
             return exc
@@ -209,7 +242,11 @@ class EndpointView(APIView):
         if isinstance(exc, UnsupportedMediaType):
             return UnsupportedContent(_SEND_A_FORM, reason="not_a_form")
         if isinstance(exc, (SuspiciousOperation, UnreadablePostError, APIException)):
-            return InvalidRequest("the request could not be read", reason=type(exc).__name__)
+            error = InvalidRequest("the request could not be read", reason=type(exc).__name__)
+            wait = getattr(exc, "wait", None)
+            if wait is not None:
+                error.retry_after = math.ceil(wait)
+            return error
         if isinstance(exc, UNAVAILABLE):
             logger.warning(
                 "The database is unavailable at %s",

@@ -1,0 +1,94 @@
+"""``manage.py list_tokens``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+from django.core.management.base import CommandError, CommandParser
+
+from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.management.commands import TokenCommand, add_json_option, find_client
+from django_ciam_token.management.commands.revoke_tokens import find_user
+from django_ciam_token.session_management import SessionInfo, list_sessions
+
+_COLUMNS: Final = ("session", "user", "client", "scope", "started", "last refreshed", "from")
+
+
+class Command(TokenCommand):
+    """Lists live sessions."""
+
+    help = "List the live sessions of a user, of an application or of all, newest first. Shows no token."
+    examples = (
+        "  manage.py list_tokens --user alice\n"
+        "  manage.py list_tokens --client customer-portal --limit 20\n"
+        "  manage.py list_tokens --user alice --client customer-portal --json"
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options."""
+        parser.add_argument("--user", metavar="USERNAME", help="Sessions of this user.")
+        parser.add_argument("--client", metavar="CLIENT_ID", help="Sessions of this application.")
+        parser.add_argument("--limit", type=int, default=100, help="How many at most; 100 if left out.")
+        add_json_option(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Print the sessions."""
+        limit = options["limit"]
+        if limit < 1:
+            raise CommandError("--limit is at least 1.")
+        user = None if options["user"] is None else find_user(options["user"])
+        client = None if options["client"] is None else find_client(options["client"])
+        try:
+            # One more than is shown tells whether there are more.
+            found = list_sessions(user=user, client=client, limit=limit + 1)
+        except TemporarilyUnavailable as error:
+            raise CommandError("The database refused. Try again.") from error
+        listed = found[:limit]
+        if options["json"]:
+            self.write_json({"sessions": [_members(session) for session in listed]})
+        elif listed:
+            for line in _table([_COLUMNS, *map(_cells, listed)]):
+                self.stdout.write(line)
+        else:
+            self.stdout.write("No live sessions.")
+        if len(found) > limit:
+            self.stderr.write(f"There are more than these {limit}; see them with --limit.", style_func=str)
+
+
+def _members(session: SessionInfo) -> dict[str, Any]:
+    return {
+        "session_id": str(session.session_id),
+        "client_id": session.client_id,
+        "client_name": session.client_name,
+        "user": session.user,
+        "scope": " ".join(session.scope),
+        "started_at": _text(session.started_at),
+        "last_refreshed_at": _text(session.last_refreshed_at),
+        "expires_at": _text(session.expires_at),
+        "address": session.address,
+        "user_agent": session.user_agent,
+    }
+
+
+def _text(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
+
+
+def _cells(session: SessionInfo) -> tuple[str, ...]:
+    return (
+        str(session.session_id),
+        session.user or "-",
+        session.client_id,
+        " ".join(session.scope),
+        f"{session.started_at:%Y-%m-%d %H:%M:%S}",
+        "-" if session.last_refreshed_at is None else f"{session.last_refreshed_at:%Y-%m-%d %H:%M:%S}",
+        f"{session.address or '-'} {session.user_agent}".rstrip(),
+    )
+
+
+def _table(rows: list[tuple[str, ...]]) -> Iterable[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,0 +1,89 @@
+"""``manage.py purge_tokens``."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any, Final
+
+from django.core.management.base import CommandError, CommandParser
+
+from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.management.commands import TokenCommand, add_json_option, duration
+from django_ciam_token.purging import BATCH_SIZE, PurgeResult, purge
+
+# Seconds between two lines of progress.
+_PAUSE: Final = 10.0
+
+
+class Command(TokenCommand):
+    """Removes what is over."""
+
+    help = (
+        "Remove sessions and signing keys that have been over for REVOKED_RETENTION, and the records of "
+        "revoked access tokens that have expired. Run it daily; it may run while the site is busy and be "
+        "interrupted at any point."
+    )
+    examples = (
+        "  manage.py purge_tokens\n"
+        "  manage.py purge_tokens --max-seconds 600 --json\n"
+        "  manage.py purge_tokens --events-older-than 365d   # the audit trail as well"
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options."""
+        parser.add_argument(
+            "--batch-size",
+            type=int,
+            default=BATCH_SIZE,
+            help=f"How many rows are removed in one transaction; {BATCH_SIZE} if left out.",
+        )
+        parser.add_argument("--max-seconds", type=float, help="Stop after this time; the next run goes on.")
+        parser.add_argument(
+            "--events-older-than",
+            type=duration,
+            metavar="AGE",
+            help="Remove older events of the audit trail as well: 12h, 90d, 52w. None are if left out.",
+        )
+        add_json_option(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Purge and say what was removed."""
+        if options["batch_size"] < 1:
+            raise CommandError("--batch-size is at least 1.")
+        done = PurgeResult()
+        # Silent while it is quick; every batch with --verbosity 2.
+        pause = 0.0 if options["verbosity"] > 1 else _PAUSE
+        told_at = time.monotonic()
+
+        def progress(so_far: PurgeResult) -> None:
+            nonlocal done, told_at
+            done = so_far
+            if time.monotonic() - told_at >= pause:
+                told_at = time.monotonic()
+                self.stderr.write(f"So far: {_text(so_far)}.", style_func=str)
+
+        try:
+            result = purge(
+                batch_size=options["batch_size"],
+                max_seconds=options["max_seconds"],
+                events_older_than=options["events_older_than"],
+                on_progress=progress,
+            )
+        except TemporarilyUnavailable as error:
+            raise CommandError(
+                f"The database refused. Removed until then: {_text(done)}. Run it again to go on."
+            ) from error
+        if options["json"]:
+            self.write_json(asdict(result))
+            return
+        self.stdout.write(f"Removed {_text(result)}.")
+        if not result.finished:
+            self.stdout.write("The time was up before the end; run it again to go on.")
+
+
+def _text(result: PurgeResult) -> str:
+    return (
+        f"{result.sessions} sessions, {result.revoked_access_tokens} records of revoked access tokens, "
+        f"{result.events} audit events, {result.signing_keys} signing keys"
+    )

@@ -1,0 +1,190 @@
+"""``manage.py revoke_tokens``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import uuid
+from datetime import datetime, time
+from getpass import getpass
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+from django.views.decorators.debug import sensitive_variables
+
+from django_ciam_token import access_tokens, keyring, token_string
+from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
+from django_ciam_token.management.commands import TokenCommand, add_json_option, duration, find_client
+from django_ciam_token.models import RevocationReason
+from django_ciam_token.session_management import revoke_sessions, select_sessions
+
+
+class Command(TokenCommand):
+    """Ends sessions."""
+
+    help = (
+        "End sessions: their refresh tokens are refused from now on, and their access tokens wherever "
+        "revocation is checked. Several options together mean the sessions that meet all of them."
+    )
+    examples = (
+        "  manage.py revoke_tokens --user alice\n"
+        "  manage.py revoke_tokens --user alice --client customer-portal --dry-run\n"
+        "  manage.py revoke_tokens --token < token.txt --no-input\n"
+        "  manage.py revoke_tokens --client mobile-app --issued-before 2026-03-01T12:00+01:00\n"
+        "  manage.py revoke_tokens --idle-since 7d --no-input --json\n"
+        "  manage.py revoke_tokens --all"
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options."""
+        parser.add_argument("--user", metavar="USERNAME", help="Sessions of this user.")
+        parser.add_argument("--client", metavar="CLIENT_ID", help="Sessions of this application.")
+        one = parser.add_mutually_exclusive_group()
+        one.add_argument("--session", type=uuid.UUID, metavar="ID", help="The session with this id.")
+        one.add_argument(
+            "--token",
+            action="store_true",
+            help="The session of a refresh token, however old, or of an access token; it is read from "
+            "standard input or asked for, never taken from the command line, where others could see it.",
+        )
+        when = "a date, a date with time, or how long ago, such as 90s, 15m, 12h, 7d, 2w"
+        parser.add_argument(
+            "--issued-before", type=instant, metavar="WHEN", help=f"Sessions begun before: {when}."
+        )
+        parser.add_argument(
+            "--idle-since", type=instant, metavar="WHEN", help=f"Sessions not refreshed since: {when}."
+        )
+        parser.add_argument("--all", action="store_true", help="All sessions there are.")
+        parser.add_argument("--dry-run", action="store_true", help="Say how many it would end; end none.")
+        parser.add_argument(
+            "--no-input", "--noinput", action="store_true", help="Do not ask before ending them."
+        )
+        add_json_option(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Find the sessions, ask, and end them."""
+        criteria = self._criteria(options)
+        ends_all = options["all"]
+        if not criteria and not ends_all:
+            raise CommandError("Say which sessions to end: --user, --client, --session, --token, "
+                               "--issued-before, --idle-since, or --all.")  # fmt: skip
+        whose = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in criteria.items()) or "all"
+        if options["dry_run"]:
+            found = select_sessions(**criteria).count()
+            self._report(f"Would end {_sessions(found)} ({whose}).", found, options)
+            return
+        if not options["no_input"]:
+            self._confirm(select_sessions(**criteria).count(), whose)
+        ended = self._revoke(criteria, everything=ends_all, verbosity=options["verbosity"])
+        self._report(f"Ended {_sessions(ended)} ({whose}).", ended, options)
+
+    def _criteria(self, options: dict[str, Any]) -> dict[str, Any]:
+        given = {
+            "user": None if options["user"] is None else find_user(options["user"]),
+            "client": None if options["client"] is None else find_client(options["client"]),
+            "session_id": _session_of_token() if options["token"] else options["session"],
+            "issued_before": options["issued_before"],
+            "idle_since": options["idle_since"],
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _confirm(self, found: int, whose: str) -> None:
+        """Ask on standard error: what is on standard output is the answer of the command."""
+        self.stderr.write(
+            f"This ends {_sessions(found)} ({whose}). Go on? Type yes: ", style_func=str, ending=""
+        )
+        self.stderr.flush()
+        if sys.stdin.readline().strip().lower() != "yes":
+            raise CommandError("Nothing was changed. With --no-input it does not ask.")
+
+    def _revoke(self, criteria: dict[str, Any], *, everything: bool, verbosity: int) -> int:
+        ended = 0
+
+        def progress(count: int) -> None:
+            nonlocal ended
+            ended = count
+            if verbosity > 1:
+                self.stderr.write(f"{_sessions(count)} ended so far", style_func=str)
+
+        try:
+            return revoke_sessions(
+                reason=RevocationReason.OPERATOR, everything=everything, on_progress=progress, **criteria
+            )
+        except TemporarilyUnavailable as error:
+            raise CommandError(
+                f"The database refused after {_sessions(ended)}. Run it again to end the rest."
+            ) from error
+
+    def _report(self, text: str, count: int, options: dict[str, Any]) -> None:
+        if options["json"]:
+            self.write_json({"sessions": count, "dry_run": options["dry_run"]})
+        else:
+            self.stdout.write(text)
+
+
+def find_user(username: str) -> Any:
+    """Return a user by the name they sign in with.
+
+    Raises:
+        CommandError: there is none.
+    """
+    model = get_user_model()
+    try:
+        return model._default_manager.get_by_natural_key(username)
+    except model.DoesNotExist:
+        raise CommandError(f"There is no user {username!r}.") from None
+
+
+def instant(text: str) -> datetime:
+    """Read an instant: a date, a date with time, or how long ago.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        at = parse_datetime(text)
+        day = parse_date(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+    if at is None and day is not None:
+        at = datetime.combine(day, time.min)
+    if at is None:
+        return _ago(text)
+    if settings.USE_TZ:
+        return at if timezone.is_aware(at) else timezone.make_aware(at)
+    return timezone.make_naive(at) if timezone.is_aware(at) else at
+
+
+def _ago(text: str) -> datetime:
+    try:
+        return timezone.now() - duration(text)
+    except (argparse.ArgumentTypeError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time; write 2026-03-01, 2026-03-01T12:00+01:00, or 7d for seven days ago"
+        ) from None
+
+
+@sensitive_variables()
+def _session_of_token() -> uuid.UUID:
+    token = (getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
+    try:
+        return token_string.authenticate(token, keyring.token_keys()).family
+    except token_string.NotGenuine:
+        pass
+    try:
+        session_id = access_tokens.verify(token, now=timezone.now()).session_id
+    except InvalidToken:
+        raise CommandError("That is neither a refresh token nor an access token of this service.") from None
+    except TemporarilyUnavailable as error:
+        raise CommandError("The database refused; nothing was changed. Try again.") from error
+    if session_id is None:
+        raise CommandError("That access token belongs to no session; it ends by itself, or at /revoke.")
+    return session_id
+
+
+def _sessions(count: int) -> str:
+    return f"{count} session" if count == 1 else f"{count} sessions"

@@ -1,0 +1,144 @@
+"""Removing what is over: small transactions, at any time, for as long as one likes.
+
+Nothing remembers how far a run came: what is removed is gone, so the next run meets only the rest.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import router, transaction
+from django.db.models import Model, Q, QuerySet
+from django.utils import timezone
+
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.models import RefreshToken, RevokedAccessToken, SecurityEvent, SigningKey
+from django_ciam_token.session_management import fitting_batch_size
+from django_ciam_token.transactions import retry
+
+BATCH_SIZE: Final = 1_000
+# How many batches of sessions one SELECT looks through: most of them are live, and only read.
+_BATCHES_PER_READ: Final = 10
+
+
+@dataclass(frozen=True)
+class PurgeResult:
+    """How many rows were removed."""
+
+    sessions: int = 0
+    revoked_access_tokens: int = 0
+    events: int = 0
+    signing_keys: int = 0
+    finished: bool = False
+    """Whether everything was looked through; the next run goes on otherwise."""
+
+
+def purge(
+    *,
+    batch_size: int = BATCH_SIZE,
+    max_seconds: float | None = None,
+    events_older_than: timedelta | None = None,
+    now: datetime | None = None,
+    on_progress: Callable[[PurgeResult], None] | None = None,
+) -> PurgeResult:
+    """Remove sessions and signing keys past ``REVOKED_RETENTION``, and expired records of revoked tokens.
+
+    Call it outside of transactions: each batch is a short one of its own, and it may be ended at any point.
+
+    Args:
+        batch_size: how many rows are removed in one transaction.
+        max_seconds: stop after the batch that takes it past this; at least one batch is done.
+        events_older_than: remove audit events of at least this age as well; none if None, for the trail is
+            kept as long as the site's rules say.
+        now: the present, by default the host's clock.
+        on_progress: called after each batch with what was removed so far.
+
+    Raises:
+        ValueError: the batch is empty.
+        TemporarilyUnavailable: the database refused; earlier batches are done.
+    """
+    now = now or timezone.now()
+    ended_before = now - ciam_settings.REVOKED_RETENTION
+    until = None if max_seconds is None else time.monotonic() + max_seconds
+    # The small tables first, so that they get their turn however little time there is.
+    steps: dict[str, Iterator[int]] = {
+        "signing_keys": _remove_by(SigningKey, "removed_at", before=ended_before, batch_size=batch_size),
+        "revoked_access_tokens": _remove_by(
+            RevokedAccessToken, "expires_at", before=now, batch_size=batch_size
+        ),
+    }
+    if events_older_than is not None:
+        steps["events"] = _remove_by(
+            SecurityEvent, "at", before=now - events_older_than, batch_size=batch_size
+        )
+    steps["sessions"] = _remove_sessions(ended_before=ended_before, batch_size=batch_size)
+    result = PurgeResult()
+    for name, batches in steps.items():
+        for removed in batches:
+            result = replace(result, **{name: getattr(result, name) + removed})
+            if on_progress is not None:
+                on_progress(result)
+            if until is not None and time.monotonic() >= until:
+                return result
+    return replace(result, finished=True)
+
+
+def _remove_sessions(*, ended_before: datetime, batch_size: int) -> Iterator[int]:
+    """Walk the sessions by key, and remove those that ended too long ago.
+
+    The walk goes to the very end. Keys ascend with time, so it could stop at the first one that is younger
+    than the retention, if only nobody had ever set an expiry by hand or a clock back.
+    """
+    using = router.db_for_write(RefreshToken)
+    sessions = RefreshToken.objects.using(using)
+    is_over = Q(expires_at__lte=ended_before) | Q(revoked_at__lte=ended_before)
+    size = fitting_batch_size(batch_size, using=using)
+    last: uuid.UUID | None = None
+    while True:
+        rest = sessions if last is None else sessions.filter(pk__gt=last)
+        rows = rest.annotate(is_over=is_over).order_by("pk").values_list("pk", "is_over")
+        read = _read(rows[: size * _BATCHES_PER_READ], using=using)
+        over = [key for key, is_one in read if is_one]
+        for start in range(0, len(over), size):
+            # A session that was refreshed since it was read is not over.
+            yield _delete(sessions.filter(is_over, pk__in=over[start : start + size]), using=using)
+        if not over:
+            yield 0
+        if len(read) < size * _BATCHES_PER_READ:
+            return
+        last = read[-1][0]
+
+
+def _remove_by(model: type[Model], field: str, *, before: datetime, batch_size: int) -> Iterator[int]:
+    """Remove the rows of which an instant is past, by the index of that instant."""
+    using = router.db_for_write(model)
+    rows = model._default_manager.using(using).filter(**{f"{field}__lte": before}).order_by(field)
+    size = fitting_batch_size(batch_size, using=using)
+    last: datetime | None = None
+    while True:
+        # Begins where the last batch ended, and does not step over all that was deleted before.
+        rest = rows if last is None else rows.filter(**{f"{field}__gte": last})
+        read = _read(rest.values_list("pk", field)[:size], using=using)
+        if not read:
+            return
+        yield _delete(rows.order_by().filter(pk__in=[key for key, _ in read]), using=using)
+        last = read[-1][1]
+
+
+def _read(rows: QuerySet[Any, Any], *, using: str) -> list[Any]:
+    return retry(lambda: list(rows), using=using)
+
+
+def _delete(rows: QuerySet[Any], *, using: str) -> int:
+    """Remove a batch; one DELETE unless the site hangs rows of its own on these, or listens to deletions."""
+
+    def write() -> int:
+        with transaction.atomic(using=using):
+            return rows.delete()[1].get(rows.model._meta.label, 0)
+
+    return retry(write, using=using)

@@ -1,0 +1,268 @@
+"""Many sessions at once: what there is of a user or a client, and ending it.
+
+A refresh is ever under way somewhere, so every UPDATE repeats the conditions that its rows were chosen by.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import connections, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from django_ciam_token import signals
+from django_ciam_token.callers import NOBODY, Caller
+from django_ciam_token.models import Client, RefreshToken, RevocationReason
+from django_ciam_token.sessions import database
+from django_ciam_token.transactions import retry
+
+BATCH_SIZE: Final = 10_000
+# Parameters of a statement beside the ids; SQLite limits their number.
+_OTHER_PARAMETERS: Final = 50
+# A refresh that was let in just before its session expired, or on a host whose clock is behind, is about
+# to extend it; whoever ends all sessions means that one as well.
+_REFRESH_UNDER_WAY: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """What users and operators may see of a session."""
+
+    session_id: uuid.UUID
+    client_id: str
+    client_name: str
+    user: str | None
+    """A user name; None for a machine."""
+    scope: tuple[str, ...]
+    started_at: datetime
+    last_refreshed_at: datetime | None
+    expires_at: datetime
+    """The end if it is not refreshed again."""
+    address: str | None
+    user_agent: str
+
+    @classmethod
+    def of(cls, session: RefreshToken) -> SessionInfo:
+        """Take it from a row."""
+        return cls(
+            session_id=session.pk,
+            client_id=session.client.client_id,
+            client_name=session.client.name,
+            user=None if session.user is None else session.user.get_username(),
+            scope=session.scopes,
+            started_at=session.issued_at,
+            last_refreshed_at=session.rotated_at,
+            expires_at=session.expires_at,
+            address=session.last_address,
+            user_agent=session.last_user_agent,
+        )
+
+
+def select_sessions(
+    *,
+    user: AbstractBaseUser | None = None,
+    client: Client | None = None,
+    session_id: uuid.UUID | None = None,
+    except_session: uuid.UUID | None = None,
+    issued_before: datetime | None = None,
+    idle_since: datetime | None = None,
+) -> QuerySet[RefreshToken]:
+    """Return the live sessions that meet every criterion given; all live sessions without any.
+
+    Live is what is neither revoked nor expired. The next refresh may still be refused for another cause,
+    such as a disabled user.
+
+    Args:
+        user: whose they are.
+        client: whom they were issued to.
+        session_id: the one with this id.
+        except_session: not the one with this id.
+        issued_before: begun before then.
+        idle_since: neither begun nor refreshed since then.
+    """
+    sessions = RefreshToken.objects.using(database()).filter(_live_at(timezone.now()))
+    criteria = _criteria(
+        user=user,
+        client=client,
+        session_id=session_id,
+        except_session=except_session,
+        issued_before=issued_before,
+        idle_since=idle_since,
+    )
+    return sessions.filter(*criteria)
+
+
+def list_sessions(
+    *, user: AbstractBaseUser | None = None, client: Client | None = None, limit: int = 100
+) -> list[SessionInfo]:
+    """Return the live sessions of a user, of a client or of all, newest first, in one query.
+
+    Args:
+        user: whose they are.
+        client: whom they were issued to.
+        limit: how many at most.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    # The key ascends with time; an order by any column would have to sort all sessions of a client.
+    rows = select_sessions(user=user, client=client).select_related("client", "user").order_by("-pk")[:limit]
+    return [SessionInfo.of(session) for session in retry(lambda: list(rows), using=database())]
+
+
+def revoke_sessions(
+    sessions: QuerySet[RefreshToken] | None = None,
+    *,
+    reason: RevocationReason,
+    user: AbstractBaseUser | None = None,
+    client: Client | None = None,
+    session_id: uuid.UUID | None = None,
+    except_session: uuid.UUID | None = None,
+    issued_before: datetime | None = None,
+    idle_since: datetime | None = None,
+    everything: bool = False,
+    actor: str = "",
+    caller: Caller = NOBODY,
+    batch_size: int = BATCH_SIZE,
+    on_progress: Callable[[int], None] | None = None,
+) -> int:
+    """End for good the live sessions that meet every criterion given; return how many this call ended.
+
+    Each batch is a short transaction of its own: after an error the batches before it stay done, and the
+    same call again ends the rest. Within a transaction of the caller they are all part of that one.
+
+    Args:
+        sessions: where to choose from; all if None.
+        reason: why, for users and operators.
+        user: whose they are.
+        client: whom they were issued to.
+        session_id: the one with this id.
+        except_session: not the one with this id, so that a user can sign out all other devices.
+        issued_before: begun before then.
+        idle_since: neither begun nor refreshed since then.
+        everything: end all sessions there are; must be said, lest a user who is None ended them.
+        actor: who did it, if it was a person: a user name.
+        caller: from where the request came.
+        batch_size: how many are ended in one transaction.
+        on_progress: called after each batch with the number ended so far.
+
+    Raises:
+        ValueError: there is no criterion and ``everything`` was not asked for, or the batch is empty.
+        TemporarilyUnavailable: the database refused; earlier batches are done.
+    """
+    criteria = _criteria(
+        user=user,
+        client=client,
+        session_id=session_id,
+        except_session=except_session,
+        issued_before=issued_before,
+        idle_since=idle_since,
+    )
+    is_narrowed = sessions is not None or any(
+        value is not None for value in (user, client, session_id, issued_before, idle_since)
+    )
+    if not is_narrowed and not everything:
+        raise ValueError("Say which sessions to end, or everything=True.")
+    using = database()
+    chosen = RefreshToken.objects.all() if sessions is None else sessions
+    live = chosen.using(using).filter(_live_at(timezone.now() - _REFRESH_UNDER_WAY), *criteria)
+    ended, last = 0, None
+    size = fitting_batch_size(batch_size, using=using)
+    while True:
+        rest = live if last is None else live.filter(pk__gt=last)
+        keys = rest.order_by("pk").values_list("pk", flat=True)[:size]
+        # Not the whole range between two keys: it may be millions of rows for one that is chosen.
+        batch = retry(partial(list[uuid.UUID], keys), using=using)
+        if batch:
+            ended += _revoke_batch(live, batch, reason=reason, actor=actor, caller=caller)
+            if on_progress is not None:
+                on_progress(ended)
+        if len(batch) < size:
+            return ended
+        last = batch[-1]
+
+
+def _revoke_batch(
+    live: QuerySet[RefreshToken],
+    batch: list[uuid.UUID],
+    *,
+    reason: RevocationReason,
+    actor: str,
+    caller: Caller,
+) -> int:
+    """End those of a batch that are still live, and tell who listens of each."""
+    using = database()
+    now = timezone.now()
+    is_heard = signals.session_revoked.has_listeners(RefreshToken)
+    ours = {"revoked_at": now, "revoked_reason": reason}
+    attempts = 0
+
+    def write() -> tuple[int, list[RefreshToken]]:
+        nonlocal attempts
+        attempts += 1
+        with transaction.atomic(using=using):
+            ended = live.order_by().filter(pk__in=batch).update(**ours)
+            if attempts == 1 and not is_heard:
+                return ended, []
+            # The instant tells which rows are ours and not those of another revocation, also after a
+            # COMMIT whose outcome is unknown: they count and are told of once.
+            rows = RefreshToken.objects.using(using).filter(pk__in=batch, **ours)
+            told = list(rows.prefetch_related("client", "user"))
+        return len(told), told
+
+    ended, told = retry(write, using=using)
+    for session in told:
+        signals.send_after_commit(
+            signals.session_revoked,
+            sender=RefreshToken,
+            using=using,
+            session=session,
+            reason=str(reason),
+            actor=actor,
+            caller=caller,
+        )
+    return ended
+
+
+def fitting_batch_size(wanted: int, *, using: str) -> int:
+    """Return a batch size of which the database takes all ids in one statement.
+
+    Raises:
+        ValueError: less than one is wanted.
+    """
+    if wanted < 1:
+        raise ValueError("A batch has at least one row.")
+    most = connections[using].features.max_query_params
+    return wanted if most is None else min(wanted, most - _OTHER_PARAMETERS)
+
+
+def _live_at(now: datetime) -> Q:
+    return Q(revoked_at=None, expires_at__gt=now)
+
+
+def _criteria(
+    *,
+    user: AbstractBaseUser | None,
+    client: Client | None,
+    session_id: uuid.UUID | None,
+    except_session: uuid.UUID | None,
+    issued_before: datetime | None,
+    idle_since: datetime | None,
+) -> list[Q]:
+    never_refreshed = Q(rotated_at=None, issued_at__lt=idle_since)
+    given = [
+        (user, Q(user=user)),
+        (client, Q(client=client)),
+        (session_id, Q(pk=session_id)),
+        (except_session, ~Q(pk=except_session)),
+        (issued_before, Q(issued_at__lt=issued_before)),
+        (idle_since, Q(rotated_at__lt=idle_since) | never_refreshed),
+    ]
+    return [condition for value, condition in given if value is not None]

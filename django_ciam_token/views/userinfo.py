@@ -1,0 +1,115 @@
+"""``GET /userinfo``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ImproperlyConfigured
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_variables
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from django_ciam_token import access_tokens
+from django_ciam_token.access_tokens import LiveAccessToken
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.errors import InsufficientScope, InvalidRequest, InvalidToken
+from django_ciam_token.resource_server import bearer_token, challenge
+from django_ciam_token.views.base import NO_STORE, EndpointView
+
+# OpenID Connect Core §5.3.3. By error and status: a 405 or 415 is an invalid_request as well.
+_CHALLENGES: Final = {
+    ("invalid_request", 400): challenge(error="invalid_request"),
+    ("invalid_token", 401): challenge(error="invalid_token"),
+    ("insufficient_scope", 403): challenge(error="insufficient_scope", scope="openid"),
+}
+
+
+class UserInfoView(EndpointView):
+    """The UserInfo endpoint (OpenID Connect Core §5.3)."""
+
+    http_method_names = ["get", "post"]
+
+    @method_decorator(sensitive_variables())
+    def get(self, request: Request) -> Response:
+        """Answer with the claims about the token's user."""
+        token = bearer_token(request.headers.get("Authorization"))
+        if token is None:
+            raise InvalidRequest("send an access token: Authorization: Bearer TOKEN", reason="no_token")
+        now = timezone.now()
+        verified = access_tokens.verify(token, now=now)
+        access_tokens.require_unexpired(verified, now=now, leeway=ciam_settings.RESOURCE_LEEWAY)
+        # Neither the audience nor RESOURCE_CHECKS_REVOCATION matters: what a token with openid is for,
+        # beside its audience, is to ask its issuer about the user.
+        live = access_tokens.require_live(verified)
+        if "openid" not in verified.scope:
+            raise InsufficientScope("the access token needs the scope openid", reason="no_openid_scope")
+        return Response(claims(live), headers=NO_STORE)
+
+    # OpenID Connect Core §5.3.1; the token is in the header all the same.
+    post = get
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Add the challenge of RFC 6750 §3."""
+        response = super().handle_exception(exc)
+        header = _CHALLENGES.get((response.data["error"], response.status_code))
+        if header is not None:
+            response["WWW-Authenticate"] = header
+        return response
+
+    def _as_oauth_error(self, exc: Exception) -> Any:
+        # That it is refused is all the caller learns; of why, only what a refresh will mend.
+        if isinstance(exc, InvalidToken) and exc.reason == "expired":
+            return InvalidToken("the access token has expired", reason=exc.reason)
+        return super()._as_oauth_error(exc)
+
+
+def claims(token: LiveAccessToken) -> dict[str, Any]:
+    """Return the claims that the scope of a token gives access to (OpenID Connect Core §5.4).
+
+    Raises:
+        ImproperlyConfigured: ``USER_CLAIMS`` returns something else than a dict, or a ``sub``.
+    """
+    sub = {"sub": token.verified.claims["sub"]}
+    if token.user is None:
+        return sub
+    members = sub | _standard_claims(token.user, token.verified.scope) | _site_claims(token, token.user)
+    # Here, where an error is still answered in JSON, and with dates written as in the id_token.
+    text = json.dumps(
+        {name: value for name, value in members.items() if value is not None},
+        cls=DjangoJSONEncoder,
+        allow_nan=False,
+    )
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+def _standard_claims(user: AbstractBaseUser, scope: tuple[str, ...]) -> dict[str, Any]:
+    """Return what a user model of Django's kind knows; what it has no value for is left out."""
+    found: dict[str, Any] = {}
+    if "profile" in scope:
+        full_name = getattr(user, "get_full_name", None)
+        found["name"] = "" if full_name is None else full_name()
+        found["given_name"] = getattr(user, "first_name", "")
+        found["family_name"] = getattr(user, "last_name", "")
+        found["preferred_username"] = user.get_username()
+    if "email" in scope:
+        found["email"] = getattr(user, user.get_email_field_name(), "")
+    return {name: value for name, value in found.items() if value}
+
+
+def _site_claims(token: LiveAccessToken, user: AbstractBaseUser) -> Mapping[str, Any]:
+    source = ciam_settings.USER_CLAIMS
+    if source is None:
+        return {}
+    found = source(user=user, client=token.client, scope=token.verified.scope)
+    if not isinstance(found, Mapping):
+        raise ImproperlyConfigured("CIAM_TOKEN['USER_CLAIMS'] must return a dict of claims.")
+    if "sub" in found:
+        # OpenID Connect Core §5.3.2: it must be the id_token's, or the client must not use the answer.
+        raise ImproperlyConfigured("CIAM_TOKEN['USER_CLAIMS'] must not return the claim sub.")
+    return found

@@ -1,0 +1,114 @@
+"""The audit trail, on a real path through the service each."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError
+
+from django_ciam_token import audit, signing_keys
+from django_ciam_token.api import issue_tokens, rotate_client_secret
+from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEvent
+from tests.conftest import post_form
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def events():
+    return list(SecurityEvent.objects.order_by("pk").values_list("event", flat=True))
+
+
+def test_first_tokens_are_an_event_and_an_ordinary_refresh_is_none(web_client, user, refresh, rf):
+    request = rf.post("/login", REMOTE_ADDR="192.0.2.7")
+    first = issue_tokens(client=web_client, user=user, request=request)
+
+    refresh(web_client, first["refresh_token"])
+
+    [event] = SecurityEvent.objects.all()
+    assert event.event == EventType.ISSUED
+    assert (event.client_id, event.user_id) == (web_client.client_id, str(user.pk))
+    assert event.session_id == RefreshToken.objects.get().pk
+    assert event.address == "192.0.2.7"
+    assert str(event).startswith("issued 20")
+
+
+def test_a_machines_event_names_no_user(machine):
+    issue_tokens(client=machine)
+
+    assert SecurityEvent.objects.get().user_id == ""
+
+
+def test_tokens_without_a_session_are_an_event_as_well(user, web_client):
+    Client.objects.update(refresh_tokens_enabled=False)
+    issue_tokens(client=Client.objects.get(), user=user)
+
+    event = SecurityEvent.objects.get()
+    assert (event.session_id, event.user_id) == (None, str(user.pk))
+
+
+def test_a_replay_and_a_reuse_are_events(web_client, first_tokens, refresh):
+    second = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
+    refresh(web_client, first_tokens["refresh_token"])
+    refresh(web_client, second)
+
+    refresh(web_client, first_tokens["refresh_token"])
+
+    assert events() == ["issued", "replayed", "revoked", "reuse_detected"]
+    revoked = SecurityEvent.objects.get(event="revoked")
+    assert (revoked.reason, revoked.address) == ("reuse", "127.0.0.1")
+    assert revoked.client_id == web_client.client_id
+
+
+def test_revocations_by_the_application_are_events(web_client, first_tokens):
+    form = {"client_id": web_client.client_id, "client_secret": web_client.plain_secret}
+
+    post_form({**form, "token": first_tokens["access_token"]}, url="/oauth2/revoke")
+    post_form({**form, "token": first_tokens["refresh_token"]}, url="/oauth2/revoke")
+
+    reasons = list(SecurityEvent.objects.order_by("pk").values_list("event", "reason"))
+    assert reasons == [("issued", ""), ("revoked", "access_token"), ("revoked", "client")]
+    assert SecurityEvent.objects.filter(session_id=RefreshToken.objects.get().pk).count() == 3
+
+
+def test_failed_client_authentication_is_an_event_that_names_only_clients_there_are(web_client):
+    form = {"grant_type": "refresh_token", "client_secret": "x"}
+
+    post_form({**form, "client_id": web_client.client_id})
+    post_form({**form, "client_id": "might be a secret in the wrong field"})
+
+    assert list(SecurityEvent.objects.order_by("pk").values_list("client_id", "reason", "address")) == [
+        (web_client.client_id, "wrong_secret", "127.0.0.1"),
+        ("", "unknown_client", "127.0.0.1"),
+    ]
+
+
+def test_rotations_of_keys_and_secrets_are_events(web_client):
+    key = signing_keys.rotate(algorithm="ES256")
+    rotate_client_secret(web_client, overlap=timedelta(0))
+
+    assert list(SecurityEvent.objects.order_by("pk").values_list("event", "client_id", "reason")) == [
+        ("key_rotated", "", key.kid[:40]),
+        ("secret_rotated", web_client.client_id, ""),
+    ]
+
+
+def test_the_trail_can_be_switched_off(web_client, user, settings):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "AUDIT_TRAIL": False}
+
+    issue_tokens(client=web_client, user=user)
+
+    assert events() == []
+
+
+def test_a_trail_that_can_not_be_written_breaks_nothing(web_client, user, monkeypatch, traces):
+    def fail(*args, **kwargs):
+        raise DatabaseError("no such table")
+
+    monkeypatch.setattr(audit.SecurityEvent.objects, "using", fail)
+
+    assert "refresh_token" in issue_tokens(client=web_client, user=user)
+
+    monkeypatch.undo()
+    assert events() == []
+    assert any("no such table" in line for line in traces.logged)
