@@ -110,8 +110,8 @@ class AccessTokensUnavailable(APIException):
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     default_detail = "try again with the same access token"
     default_code = TemporarilyUnavailable.error
-    wait = TemporarilyUnavailable.retry_after
-    """What Django REST framework answers as Retry-After."""
+    wait = 1
+    """Seconds, which Django REST framework answers as Retry-After."""
 
 
 class AccessTokenAuthentication(BaseAuthentication):

@@ -1,22 +1,27 @@
 """What drf-spectacular can't see by itself; loaded only by sites that have it installed."""
 
+# drf-spectacular has annotations, but not of what runs when its extensions are subclassed.
+# mypy: disable-error-code="no-untyped-call"
+
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiViewExtension
 from drf_spectacular.utils import OpenApiResponse, extend_schema, inline_serializer
-from rest_framework import serializers
 from rest_framework.authentication import BasicAuthentication
 from rest_framework.permissions import AllowAny
 from rest_framework.schemas.inspectors import DefaultSchema
+from rest_framework.serializers import BooleanField, CharField, IntegerField
 
 from django_ciam_token.resource_server import AccessTokenAuthentication
 from django_ciam_token.views.base import EndpointView
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _JSON: Final = "application/json"
-_TAG: Final = "oauth2"
+_OAUTH_ERROR: Final = inline_serializer(
+    "OAuthError", {"error": CharField(), "error_description": CharField(required=False)}
+)
 
 
 def connect() -> None:
@@ -25,6 +30,25 @@ def connect() -> None:
     Without drf-spectacular they are in none: other generators would describe them wrongly.
     """
     EndpointView.schema = DefaultSchema()  # type: ignore[assignment]
+
+
+def _errors(*codes: int) -> dict[Any, Any]:
+    return {(code, _JSON): _OAUTH_ERROR for code in codes}
+
+
+def _form(name: str, **fields: Any) -> dict[str, Any]:
+    """Return a form with the parameters that authenticate a client beside its own."""
+    credentials = {"client_id": CharField(required=False), "client_secret": CharField(required=False)}
+    return {_FORM: inline_serializer(name, fields | credentials)}
+
+
+def _object(*required: str, others: Any = True, **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": others,
+    }
 
 
 class AccessTokenScheme(OpenApiAuthenticationExtension):
@@ -39,210 +63,162 @@ class AccessTokenScheme(OpenApiAuthenticationExtension):
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
 
 
-class _Endpoint(OpenApiViewExtension):
-    """Describes one endpoint; subclasses say which and how."""
+class EndpointExtension(OpenApiViewExtension):
+    """Describes one endpoint, and what a site makes of it by subclassing."""
 
     match_subclasses = True
-    # Endpoints that an older or smaller release does not have are no reason for a warning.
+    # An endpoint that this release does not have is no reason for a warning.
     optional = True
+
+    attributes: ClassVar[dict[str, Any]] = {}
+    """What the view would say of itself if Django REST framework authenticated its callers."""
+    operation: ClassVar[dict[str, Any]]
+    """The arguments for `extend_schema`."""
 
     def view_replacement(self) -> Any:
         """Return a view for the generator's eyes only."""
-        replacement = type(self.target.__name__, (self.target,), self.attributes())
-        return extend_schema(tags=[_TAG], **self.operation())(replacement)
-
-    def attributes(self) -> dict[str, Any]:
-        """Return what the view would say of itself if Django REST framework authenticated its callers."""
-        return {}
-
-    def operation(self) -> dict[str, Any]:
-        """Return the arguments for `extend_schema`."""
-        raise NotImplementedError
+        replacement = type(self.target.__name__, (self.target,), self.attributes)
+        return extend_schema(tags=["oauth2"], **self.operation)(replacement)
 
 
-class _ClientEndpoint(_Endpoint):
-    """An endpoint at which clients authenticate, by Basic or in the form (RFC 6749 §2.3.1)."""
-
-    def attributes(self) -> dict[str, Any]:
-        """Name both ways: AllowAny stands for the form."""
-        return {"authentication_classes": (BasicAuthentication,), "permission_classes": (AllowAny,)}
+# Clients authenticate by Basic or in the form (RFC 6749 §2.3.1), for which AllowAny stands.
+_BY_CLIENTS: Final = {"authentication_classes": (BasicAuthentication,), "permission_classes": (AllowAny,)}
 
 
-class TokenEndpoint(_ClientEndpoint):
-    """``POST /oauth2/token``."""
+class TokenEndpoint(EndpointExtension):
+    """``POST /oauth2/token`` (RFC 6749 §6, §5.1)."""
 
     target_class = "django_ciam_token.views.token.TokenView"
-
-    def operation(self) -> dict[str, Any]:
-        """Describe the request and answer of a grant (RFC 6749 §6, §5.1)."""
-        return {
-            "summary": "Refresh tokens",
-            "request": _form(
-                "TokenRequest",
-                grant_type=serializers.CharField(default="refresh_token"),
-                refresh_token=serializers.CharField(required=False),
-                scope=serializers.CharField(required=False),
+    attributes = _BY_CLIENTS
+    operation = {
+        "summary": "Refresh tokens",
+        "request": _form(
+            "TokenRequest",
+            grant_type=CharField(),
+            refresh_token=CharField(required=False),
+            scope=CharField(required=False),
+        ),
+        "responses": {
+            (200, _JSON): inline_serializer(
+                "TokenResponse",
+                {
+                    "access_token": CharField(),
+                    "refresh_token": CharField(required=False),
+                    "scope": CharField(),
+                    "id_token": CharField(required=False),
+                    "token_type": CharField(),
+                    "expires_in": IntegerField(),
+                },
             ),
-            "responses": {
-                (200, _JSON): inline_serializer(
-                    "TokenResponse",
-                    {
-                        "access_token": serializers.CharField(),
-                        "refresh_token": serializers.CharField(required=False),
-                        "scope": serializers.CharField(),
-                        "id_token": serializers.CharField(required=False),
-                        "token_type": serializers.CharField(),
-                        "expires_in": serializers.IntegerField(),
-                    },
-                ),
-                **_errors(400, 401, 503),
-            },
-        }
+            **_errors(400, 401, 429, 503),
+        },
+    }
 
 
-class RevocationEndpoint(_ClientEndpoint):
-    """``POST /oauth2/revoke``."""
+class RevocationEndpoint(EndpointExtension):
+    """``POST /oauth2/revoke`` (RFC 7009 §2)."""
 
     target_class = "django_ciam_token.views.revoke.RevokeView"
-
-    def operation(self) -> dict[str, Any]:
-        """Describe a revocation (RFC 7009 §2)."""
-        return {
-            "summary": "Revoke a token",
-            "request": _token_form("RevocationRequest"),
-            "responses": {
-                (200, _JSON): OpenApiResponse({"type": "object"}, description="Also for an unknown token."),
-                **_errors(400, 401, 503),
-            },
-        }
+    attributes = _BY_CLIENTS
+    operation = {
+        "summary": "Revoke a token",
+        "request": _form("RevocationRequest", token=CharField(), token_type_hint=CharField(required=False)),
+        "responses": {
+            (200, _JSON): OpenApiResponse(_object(), description="Also for an unknown token."),
+            **_errors(400, 401, 429, 503),
+        },
+    }
 
 
-class IntrospectionEndpoint(_ClientEndpoint):
-    """``POST /oauth2/introspect``."""
+class IntrospectionEndpoint(EndpointExtension):
+    """``POST /oauth2/introspect`` (RFC 7662 §2)."""
 
     target_class = "django_ciam_token.views.introspect.IntrospectView"
-
-    def operation(self) -> dict[str, Any]:
-        """Describe an introspection (RFC 7662 §2)."""
-        text, number = serializers.CharField, serializers.IntegerField
-        return {
-            "summary": "Introspect a token",
-            "request": _token_form("IntrospectionRequest"),
-            "responses": {
-                (200, _JSON): inline_serializer(
-                    "IntrospectionResponse",
-                    {
-                        "active": serializers.BooleanField(),
-                        "scope": text(required=False),
-                        "client_id": text(required=False),
-                        "username": text(required=False),
-                        "token_type": text(required=False),
-                        "exp": number(required=False),
-                        "iat": number(required=False),
-                        "nbf": number(required=False),
-                        "sub": text(required=False),
-                        "aud": text(required=False),
-                        "iss": text(required=False),
-                        "jti": text(required=False),
-                        "sid": text(required=False),
+    attributes = _BY_CLIENTS
+    operation = {
+        "summary": "Introspect a token",
+        "request": _form(
+            "IntrospectionRequest", token=CharField(), token_type_hint=CharField(required=False)
+        ),
+        "responses": {
+            (200, _JSON): inline_serializer(
+                "IntrospectionResponse",
+                {
+                    "active": BooleanField(),
+                    **{
+                        name: CharField(required=False)
+                        for name in (
+                            *("scope", "client_id", "username", "token_type"),
+                            *("sub", "aud", "iss", "jti", "sid"),
+                        )
                     },
-                ),
-                **_errors(400, 401, 503),
-            },
-        }
+                    **{name: IntegerField(required=False) for name in ("exp", "iat", "nbf")},
+                },
+            ),
+            **_errors(400, 401, 429, 503),
+        },
+    }
 
 
-class UserInfoEndpoint(_Endpoint):
-    """``/userinfo``."""
+class UserInfoEndpoint(EndpointExtension):
+    """``/userinfo`` (OpenID Connect Core §5.3.2)."""
 
     target_class = "django_ciam_token.views.userinfo.UserInfoView"
-
-    def attributes(self) -> dict[str, Any]:
-        """Name the authentication that the view does itself."""
-        return {"authentication_classes": (AccessTokenAuthentication,)}
-
-    def operation(self) -> dict[str, Any]:
-        """Describe the claims (OpenID Connect Core §5.3.2); the site may add some."""
-        return {
-            "summary": "Claims about the user",
-            "request": None,
-            "responses": {
-                (200, _JSON): {
-                    "type": "object",
-                    "properties": {
-                        "sub": {"type": "string"},
-                        "name": {"type": "string"},
-                        "given_name": {"type": "string"},
-                        "family_name": {"type": "string"},
-                        "preferred_username": {"type": "string"},
-                        "email": {"type": "string", "format": "email"},
-                    },
-                    "required": ["sub"],
-                    "additionalProperties": True,
-                },
-                **_errors(400, 401, 403, 503),
-            },
-        }
+    attributes = {"authentication_classes": (AccessTokenAuthentication,)}
+    operation = {
+        "summary": "Claims about the user",
+        "request": None,
+        "responses": {
+            (200, _JSON): _object(
+                "sub",
+                sub={"type": "string"},
+                name={"type": "string"},
+                given_name={"type": "string"},
+                family_name={"type": "string"},
+                preferred_username={"type": "string"},
+                email={"type": "string"},
+            ),
+            **_errors(400, 401, 403, 503),
+        },
+    }
 
 
-class JWKSetEndpoint(_Endpoint):
-    """``GET /oauth2/jwks``."""
+class JWKSetEndpoint(EndpointExtension):
+    """``GET /oauth2/jwks`` (RFC 7517 §5)."""
 
     target_class = "django_ciam_token.views.metadata.JWKSetView"
+    operation = {
+        "summary": "Public keys",
+        "responses": {
+            (200, _JSON): _object(
+                "keys",
+                keys={
+                    "type": "array",
+                    "items": _object(
+                        *("kty", "kid", "use", "alg"),
+                        others={"type": "string"},
+                        **{name: {"type": "string"} for name in ("kty", "kid", "use", "alg")},
+                    ),
+                },
+            ),
+            **_errors(503),
+        },
+    }
 
-    def operation(self) -> dict[str, Any]:
-        """Describe the JWK Set (RFC 7517 §5)."""
-        jwk = {
-            "type": "object",
-            "properties": {name: {"type": "string"} for name in ("kty", "kid", "use", "alg")},
-            "required": ["kty", "kid", "use", "alg"],
-            "additionalProperties": {"type": "string"},
-        }
-        keys = {
-            "type": "object",
-            "properties": {"keys": {"type": "array", "items": jwk}},
-            "required": ["keys"],
-        }
-        return {"summary": "Public keys", "responses": {(200, _JSON): keys, **_errors(503)}}
 
-
-class MetadataEndpoint(_Endpoint):
-    """``GET /.well-known/…``."""
+class MetadataEndpoint(EndpointExtension):
+    """``GET /.well-known/…`` (RFC 8414 §2, OpenID Connect Discovery)."""
 
     target_class = "django_ciam_token.views.metadata.MetadataView"
-
-    def operation(self) -> dict[str, Any]:
-        """Describe the metadata (RFC 8414 §2)."""
-        document = {
-            "type": "object",
-            "properties": {
-                "issuer": {"type": "string", "format": "uri"},
-                "token_endpoint": {"type": "string", "format": "uri"},
-                "jwks_uri": {"type": "string", "format": "uri"},
-            },
-            "required": ["issuer", "token_endpoint", "jwks_uri"],
-            "additionalProperties": True,
-        }
-        return {"summary": "Metadata of the service", "responses": {(200, _JSON): document, **_errors(503)}}
-
-
-def _form(name: str, **fields: Any) -> dict[str, Any]:
-    """Return a form with the parameters that authenticate a client beside its own."""
-    credentials = {
-        "client_id": serializers.CharField(required=False),
-        "client_secret": serializers.CharField(required=False),
+    operation = {
+        "summary": "Metadata of the service",
+        "responses": {
+            (200, _JSON): _object(
+                *("issuer", "token_endpoint", "jwks_uri"),
+                issuer={"type": "string", "format": "uri"},
+                token_endpoint={"type": "string", "format": "uri"},
+                jwks_uri={"type": "string", "format": "uri"},
+            ),
+            **_errors(503),
+        },
     }
-    return {_FORM: inline_serializer(name, fields | credentials)}
-
-
-def _token_form(name: str) -> dict[str, Any]:
-    hint = serializers.CharField(required=False)
-    return _form(name, token=serializers.CharField(), token_type_hint=hint)
-
-
-def _errors(*codes: int) -> dict[Any, Any]:
-    error = inline_serializer(
-        "OAuthError",
-        {"error": serializers.CharField(), "error_description": serializers.CharField(required=False)},
-    )
-    return {(code, _JSON): error for code in codes}

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from django.core.cache import cache
 from django.db import models
 from django.dispatch import Signal
 from django.http import HttpResponse
@@ -24,6 +25,7 @@ TOKEN_URL = "/oauth2/token"
 def _fresh_caches() -> Iterator[None]:
     signing_keys.forget()
     cors.forget()
+    cache.clear()
     yield
     signing_keys.forget()
     cors.forget()

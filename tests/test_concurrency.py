@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from django_ciam_token import signing_keys
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.clients import rotate_client_secret
 from django_ciam_token.models import Client, ClientSecret, RefreshToken, SigningKey
+from tests.conftest import post_form
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -97,3 +99,26 @@ def test_simultaneous_key_rotations_leave_one_key_to_sign_with(simultaneously):
     simultaneously(lambda: signing_keys.rotate(algorithm="ES256"))
 
     assert SigningKey.objects.filter(retired_at=None).count() == 1
+
+
+def test_a_revocation_that_races_refreshes_never_leaves_a_usable_token(
+    web_client, user, refresh, simultaneously
+):
+    form = {"client_id": web_client.client_id, "client_secret": web_client.plain_secret}
+
+    for _ in range(2 * ROUNDS):
+        token = issue_tokens(client=web_client, user=user)["refresh_token"]
+        turn = itertools.count()
+
+        def revoke_or_refresh(token=token, turn=turn):
+            if next(turn) == THREADS // 2:
+                return post_form({**form, "token": token}, url="/oauth2/revoke")
+            return refresh(web_client, token)
+
+        answers = simultaneously(revoke_or_refresh)
+
+        assert {answer.status_code for answer in answers} <= {200, 400}
+        given = {answer.json().get("refresh_token") for answer in answers if answer.status_code == 200}
+        for left in {token, *given} - {None}:
+            assert refresh(web_client, left).json() == {"error": "invalid_grant"}
+        assert RefreshToken.objects.latest("pk").revoked_reason == "client"

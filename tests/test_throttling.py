@@ -100,7 +100,7 @@ def test_a_reuse_still_ends_its_session(fail, web_client, user, refresh):
 
     response = fail(client_secret=web_client.plain_secret, refresh_token=first)
 
-    assert response.status_code == 429
+    assert response.json() == {"error": "invalid_grant"}
     assert RefreshToken.objects.get().revoked_reason == "reuse"
 
 

@@ -78,7 +78,8 @@ def claims(token: LiveAccessToken) -> dict[str, Any]:
     sub = {"sub": token.verified.claims["sub"]}
     if token.user is None:
         return sub
-    members = sub | _standard_claims(token.user, token.verified.scope) | _site_claims(token, token.user)
+    standard = _standard_claims(token.user, token.verified.scope)
+    members = {**sub, **standard, **_site_claims(token, token.user)}
     # Here, where an error is still answered in JSON, and with dates written as in the id_token.
     text = json.dumps(
         {name: value for name, value in members.items() if value is not None},

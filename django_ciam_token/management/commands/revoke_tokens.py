@@ -19,8 +19,10 @@ from django.views.decorators.debug import sensitive_variables
 from django_ciam_token import access_tokens, keyring, token_string
 from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
 from django_ciam_token.management.commands import TokenCommand, add_json_option, duration, find_client
-from django_ciam_token.models import RevocationReason
+from django_ciam_token.models import Client, RevocationReason
 from django_ciam_token.session_management import revoke_sessions, select_sessions
+from django_ciam_token.sessions import database
+from django_ciam_token.transactions import retry
 
 
 class Command(TokenCommand):
@@ -70,15 +72,17 @@ class Command(TokenCommand):
         criteria = self._criteria(options)
         ends_all = options["all"]
         if not criteria and not ends_all:
-            raise CommandError("Say which sessions to end: --user, --client, --session, --token, "
-                               "--issued-before, --idle-since, or --all.")  # fmt: skip
-        whose = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in criteria.items()) or "all"
+            raise CommandError(
+                "Say which sessions to end: --user, --client, --session, --token, --issued-before, "
+                "--idle-since, or --all."
+            )
+        whose = _describe(criteria)
         if options["dry_run"]:
-            found = select_sessions(**criteria).count()
+            found = _count(criteria)
             self._report(f"Would end {_sessions(found)} ({whose}).", found, options)
             return
         if not options["no_input"]:
-            self._confirm(select_sessions(**criteria).count(), whose)
+            self._confirm(_count(criteria), whose)
         ended = self._revoke(criteria, everything=ends_all, verbosity=options["verbosity"])
         self._report(f"Ended {_sessions(ended)} ({whose}).", ended, options)
 
@@ -146,12 +150,10 @@ def instant(text: str) -> datetime:
         argparse.ArgumentTypeError: it is none.
     """
     try:
-        at = parse_datetime(text)
         day = parse_date(text)
+        at = parse_datetime(text) if day is None else datetime.combine(day, time.min)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
-    if at is None and day is not None:
-        at = datetime.combine(day, time.min)
     if at is None:
         return _ago(text)
     if settings.USE_TZ:
@@ -184,6 +186,20 @@ def _session_of_token() -> uuid.UUID:
     if session_id is None:
         raise CommandError("That access token belongs to no session; it ends by itself, or at /revoke.")
     return session_id
+
+
+def _count(criteria: dict[str, Any]) -> int:
+    try:
+        return retry(select_sessions(**criteria).count, using=database())
+    except TemporarilyUnavailable as error:
+        raise CommandError("The database refused; nothing was changed. Try again.") from error
+
+
+def _describe(criteria: dict[str, Any]) -> str:
+    words = {
+        name: value.client_id if isinstance(value, Client) else value for name, value in criteria.items()
+    }
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in words.items()) or "all"
 
 
 def _sessions(count: int) -> str:
