@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import router
 from django.db.models import Exists, Value
 from django.db.models.fields import UUIDField
+from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import jose, scopes, sessions, signing_keys
 from django_ciam_token.conf import ciam_settings
@@ -42,6 +43,7 @@ class LiveAccessToken:
     """None for a machine."""
 
 
+@sensitive_variables()
 def verify(token: str, *, now: datetime) -> VerifiedAccessToken:
     """Check that this service signed an access token.
 
@@ -129,6 +131,9 @@ def _require_live_client(token: VerifiedAccessToken) -> LiveAccessToken:
 def _find_user(sub: str) -> AbstractBaseUser:
     """Return the active user of a ``sub``; without a session nothing else names the user."""
     find = ciam_settings.USER_OF_SUBJECT
+    if find is None and ciam_settings.SUBJECT is not None:
+        # What the site calls alice might be bob's primary key.
+        raise InvalidToken(reason="no_user_of_subject")
     users = get_user_model()._default_manager
     try:
         user = users.filter(pk=sub).first() if find is None else find(sub)

@@ -20,7 +20,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import keyring
 from django_ciam_token.clients import add_first_secret
-from django_ciam_token.models import Client, ClientSecret, RefreshToken, SigningKey
+from django_ciam_token.models import Client, ClientSecret, RefreshToken, SecurityEvent, SigningKey
 
 if TYPE_CHECKING:
     _ClientAdmin = admin.ModelAdmin[Client]
@@ -73,6 +73,7 @@ class ClientAdmin(_ClientAdmin):
                     "refresh_token_grace_period",
                     "audience",
                     "allowed_origins",
+                    "may_introspect",
                     "created_at",
                 ),
             },
@@ -178,6 +179,21 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
             return queryset.filter(pk=uuid.UUID(search_term.strip())), False
         except ValueError:
             return super().get_search_results(request, queryset, search_term)
+
+
+@admin.register(SecurityEvent)
+class SecurityEventAdmin(ReadOnlyAdmin):
+    """The audit trail."""
+
+    list_display = ("at", "event", "client_id", "user_id", "session_id", "reason", "actor", "address")
+    list_filter = ("event",)
+    search_fields = ("=client_id", "=user_id")
+    fields = list_display
+    show_full_result_count = False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: a trail is only added to."""
+        return False
 
 
 @admin.register(SigningKey)

@@ -14,14 +14,22 @@ from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.clients import create_client, import_client_secret, rotate_client_secret
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant, InvalidRequest, InvalidScope, UnauthorizedClient
-from django_ciam_token.models import ApplicationType, Client, RefreshToken
+from django_ciam_token.models import ApplicationType, Client, RefreshToken, RevocationReason
+from django_ciam_token.purging import PurgeResult, purge
+from django_ciam_token.session_management import SessionInfo, list_sessions, revoke_sessions
 from django_ciam_token.signing_keys import rotate as rotate_signing_key
 from django_ciam_token.tokens import IssuedTokens, Subject, sign_tokens
 
 __all__ = [
+    "PurgeResult",
+    "RevocationReason",
+    "SessionInfo",
     "create_client",
     "import_client_secret",
     "issue_tokens",
+    "list_sessions",
+    "purge",
+    "revoke_sessions",
     "rotate_client_secret",
     "rotate_signing_key",
 ]

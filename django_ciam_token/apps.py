@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate
 from django.utils.translation import gettext_lazy as _
 
@@ -19,6 +19,11 @@ class CiamTokenConfig(AppConfig):
     def ready(self) -> None:
         """Connect what has to be connected once."""
         from django_ciam_token import audit, checks, cors
+
+        if apps.is_installed("drf_spectacular"):
+            from django_ciam_token import spectacular
+
+            spectacular.connect()
 
         audit.connect()
         checks.register()

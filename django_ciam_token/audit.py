@@ -25,7 +25,7 @@ def connect() -> None:
         signals.tokens_issued: _issued,
         signals.tokens_replayed: _replayed,
         signals.reuse_detected: _reused,
-        signals.session_revoked: _session_revoked,
+        signals.sessions_revoked: _sessions_revoked,
         signals.access_token_revoked: _access_token_revoked,
         signals.client_authentication_failed: _client_authentication_failed,
         signals.signing_key_rotated: _key_rotated,
@@ -35,7 +35,13 @@ def connect() -> None:
         signal.connect(receiver, dispatch_uid="django_ciam_token.audit")
 
 
-def record(
+def record(*events: SecurityEvent) -> None:
+    """Add rows, if the setting ``AUDIT_TRAIL`` is on."""
+    if ciam_settings.AUDIT_TRAIL:
+        SecurityEvent.objects.using(router.db_for_write(SecurityEvent)).bulk_create(events, batch_size=1_000)
+
+
+def event_of(
     event: EventType,
     *,
     session: RefreshToken | None = None,
@@ -46,13 +52,11 @@ def record(
     reason: str = "",
     actor: str = "",
     caller: Caller = NOBODY,
-) -> None:
-    """Add a row, if the setting ``AUDIT_TRAIL`` is on."""
-    if not ciam_settings.AUDIT_TRAIL:
-        return
+) -> SecurityEvent:
+    """Return a row, not yet saved; a session names its client and user unless others are given."""
     if session is not None:
-        session_id, user_id = session.pk, session.user_id
-    SecurityEvent.objects.using(router.db_for_write(SecurityEvent)).create(
+        session_id, user_id, client = session.pk, session.user_id, client or session.client
+    return SecurityEvent(
         event=event,
         client_id=client.client_id if client is not None else client_id,
         user_id="" if user_id is None else str(user_id)[:64],
@@ -65,37 +69,41 @@ def record(
 
 def _issued(*, session: RefreshToken | None, client: Client, user: Any, caller: Caller, **_: Any) -> None:
     user_id = None if user is None else user.pk
-    record(EventType.ISSUED, session=session, client=client, user_id=user_id, caller=caller)
+    record(event_of(EventType.ISSUED, session=session, client=client, user_id=user_id, caller=caller))
 
 
 def _replayed(*, session: RefreshToken, client: Client, caller: Caller, **_: Any) -> None:
-    record(EventType.REPLAYED, session=session, client=client, caller=caller)
+    record(event_of(EventType.REPLAYED, session=session, client=client, caller=caller))
 
 
 def _reused(*, session: RefreshToken, client: Client, caller: Caller, **_: Any) -> None:
-    record(EventType.REUSE_DETECTED, session=session, client=client, caller=caller)
+    record(event_of(EventType.REUSE_DETECTED, session=session, client=client, caller=caller))
 
 
-def _session_revoked(
-    *, session: RefreshToken, reason: str, actor: str = "", caller: Caller = NOBODY, **_: Any
+def _sessions_revoked(
+    *, sessions: list[RefreshToken], reason: str, actor: str, caller: Caller, **_: Any
 ) -> None:
-    client = session.client
-    record(EventType.REVOKED, session=session, client=client, reason=reason, actor=actor, caller=caller)
+    record(
+        *(
+            event_of(EventType.REVOKED, session=session, reason=reason, actor=actor, caller=caller)
+            for session in sessions
+        )
+    )
 
 
 def _access_token_revoked(*, session_id: uuid.UUID | None, client: Client, caller: Caller, **_: Any) -> None:
     reason = "access_token"
-    record(EventType.REVOKED, session_id=session_id, client=client, reason=reason, caller=caller)
+    record(event_of(EventType.REVOKED, session_id=session_id, client=client, reason=reason, caller=caller))
 
 
 def _client_authentication_failed(*, client_id: str | None, reason: str, caller: Caller, **_: Any) -> None:
     event = EventType.CLIENT_AUTHENTICATION_FAILED
-    record(event, client_id=client_id or "", reason=reason, caller=caller)
+    record(event_of(event, client_id=client_id or "", reason=reason, caller=caller))
 
 
 def _key_rotated(*, kid: str, **_: Any) -> None:
-    record(EventType.KEY_ROTATED, reason=kid)
+    record(event_of(EventType.KEY_ROTATED, reason=kid))
 
 
 def _secret_rotated(*, client: Client, **_: Any) -> None:
-    record(EventType.SECRET_ROTATED, client=client)
+    record(event_of(EventType.SECRET_ROTATED, client=client))

@@ -44,6 +44,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         *_check_issuer(),
         *_check_secrets(),
         *_check_lead(),
+        *_check_subject(),
     ]
 
 
@@ -121,6 +122,17 @@ def _check_issuer() -> Iterator[CheckMessage]:
             "E005",
             f"CIAM_TOKEN['ISSUER'] is {issuer!r}, which is not an https URL without query and fragment.",
             "RFC 8414 §2 requires one. With DEBUG = True http is accepted as well.",
+        )
+
+
+def _check_subject() -> Iterator[CheckMessage]:
+    values = site_values()
+    if values.get("SUBJECT") is not None and values.get("USER_OF_SUBJECT") is None:
+        yield _warning(
+            "W006",
+            "CIAM_TOKEN has SUBJECT but not USER_OF_SUBJECT: access tokens of clients without refresh tokens "
+            "are refused, because nothing else says whose they are.",
+            "Set USER_OF_SUBJECT to the inverse, (sub) -> user.",
         )
 
 

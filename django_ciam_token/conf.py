@@ -221,7 +221,7 @@ class Settings:
     """Failed client authentications and forged or foreign tokens, of one client from one address, before
     they are answered 429; None for no limit."""
     REVOKED_RETENTION = Option(_lifetime_or_zero, default=timedelta(days=30))
-    """How long ``purge_tokens`` keeps sessions and audit events that are over."""
+    """How long ``purge_tokens`` keeps sessions and removed signing keys that are over."""
     END_SESSIONS_ON_PASSWORD_CHANGE = Option(_boolean, default=True)
     CLIENT_ADDRESS = Option(_callable_or_none, default=None)
     """``(request) -> str | None``: the caller's address, for sites behind a proxy."""

@@ -142,7 +142,7 @@ def verify(
                 "verify_jti": True,
             },
         )
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError, RecursionError):
         raise NotVerified("not signed by any of the keys for this issuer") from None
     if not all(isinstance(claims[name], int) for name in ("exp", "iat")):
         raise NotVerified("exp and iat must be whole numbers")

@@ -49,8 +49,6 @@ class MachineUser:
 
     client: Client
 
-    id: ClassVar[None] = None
-    pk: ClassVar[None] = None
     is_active: ClassVar[bool] = True
     is_anonymous: ClassVar[bool] = False
     is_authenticated: ClassVar[bool] = True
@@ -59,6 +57,13 @@ class MachineUser:
 
     def __str__(self) -> str:
         return self.username
+
+    @property
+    def pk(self) -> str:
+        """What is no user's key; None would match the rows that have no owner."""
+        return f"client:{self.client.client_id}"
+
+    id = pk
 
     @property
     def username(self) -> str:

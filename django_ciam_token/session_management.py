@@ -200,7 +200,7 @@ def _revoke_batch(
     """End those of a batch that are still live, and tell who listens of each."""
     using = database()
     now = timezone.now()
-    is_heard = signals.session_revoked.has_listeners(RefreshToken)
+    is_heard = signals.is_revocation_heard(RefreshToken)
     ours = {"revoked_at": now, "revoked_reason": reason}
     attempts = 0
 
@@ -218,16 +218,9 @@ def _revoke_batch(
         return len(told), told
 
     ended, told = retry(write, using=using)
-    for session in told:
-        signals.send_after_commit(
-            signals.session_revoked,
-            sender=RefreshToken,
-            using=using,
-            session=session,
-            reason=str(reason),
-            actor=actor,
-            caller=caller,
-        )
+    signals.send_revoked(
+        told, sender=RefreshToken, using=using, reason=str(reason), actor=actor, caller=caller
+    )
     return ended
 
 

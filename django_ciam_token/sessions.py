@@ -269,14 +269,8 @@ def revoke(
     revoked = retry(write, using=using)
     if revoked:
         session.revoked_at, session.revoked_reason = now, reason
-        signals.send_after_commit(
-            signals.session_revoked,
-            sender=RefreshToken,
-            using=using,
-            session=session,
-            reason=str(reason),
-            actor=actor,
-            caller=caller,
+        signals.send_revoked(
+            [session], sender=RefreshToken, using=using, reason=str(reason), actor=actor, caller=caller
         )
     return revoked
 

@@ -30,6 +30,10 @@ reuse_detected: Final = Signal()
 session_revoked: Final = Signal()
 """A session was ended. Arguments: ``session``, ``reason``, ``actor`` (a user name, or empty), ``caller``."""
 
+sessions_revoked: Final = Signal()
+"""As `session_revoked`, but once for all that were ended by one statement. Arguments: ``sessions`` (a list),
+``reason``, ``actor``, ``caller``."""
+
 access_token_revoked: Final = Signal()
 """One access token was revoked. Arguments: ``jti``, ``session_id``, ``client``, ``caller``."""
 
@@ -42,6 +46,19 @@ signing_key_rotated: Final = Signal()
 
 client_secret_rotated: Final = Signal()
 """A client got a new secret. Arguments: ``client``, ``replaced_expires_at`` (at the latest)."""
+
+
+def send_revoked(sessions: list[Any], *, sender: type, using: str, **arguments: Any) -> None:
+    """Tell of sessions that were ended together: of each, and of all at once."""
+    for session in sessions:
+        send_after_commit(session_revoked, sender=sender, using=using, session=session, **arguments)
+    if sessions:
+        send_after_commit(sessions_revoked, sender=sender, using=using, sessions=sessions, **arguments)
+
+
+def is_revocation_heard(sender: type) -> bool:
+    """Tell whether anybody listens to either of the two."""
+    return session_revoked.has_listeners(sender) or sessions_revoked.has_listeners(sender)
 
 
 def send_after_commit(signal: Signal, *, sender: type, using: str, **arguments: Any) -> None:

@@ -6,6 +6,7 @@ from django_ciam_token.views.introspect import IntrospectView
 from django_ciam_token.views.metadata import JWKSetView, MetadataView
 from django_ciam_token.views.revoke import RevokeView
 from django_ciam_token.views.token import TokenView
+from django_ciam_token.views.userinfo import UserInfoView
 
 app_name = "django_ciam_token"
 
@@ -14,6 +15,7 @@ urlpatterns = [
     path("oauth2/revoke", RevokeView.as_view(), name="revoke"),
     path("oauth2/introspect", IntrospectView.as_view(), name="introspect"),
     path("oauth2/jwks", JWKSetView.as_view(), name="jwks"),
+    path("userinfo", UserInfoView.as_view(), name="userinfo"),
     path(".well-known/openid-configuration", MetadataView.as_view(), name="openid-configuration"),
     path(".well-known/oauth-authorization-server", MetadataView.as_view(), name="oauth-authorization-server"),
 ]

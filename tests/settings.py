@@ -18,6 +18,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "corsheaders",
+    "drf_spectacular",
     "django_ciam_token",
 ]
 MIDDLEWARE = [

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from django_ciam_token.api import issue_tokens
-from django_ciam_token.models import Client, ClientSecret, RefreshToken, SigningKey
+from django_ciam_token.models import Client, ClientSecret, RefreshToken, SecurityEvent, SigningKey
 from tests.conftest import post_form
 from tests.factories import ClientFactory, UserFactory
 
@@ -108,7 +108,11 @@ def test_what_installed_applications_rely_on_can_not_be_changed(operator):
 
 
 def pages(client, session, key):
+    event = SecurityEvent.objects.create(event="issued", client_id=client.client_id, session_id=session.pk)
     return [
+        url("securityevent", "changelist"),
+        url("securityevent", "changelist") + f"?q={client.client_id}",
+        url("securityevent", "change", event.pk),
         url("client", "changelist"),
         url("client", "add"),
         url("client", "change", client.pk),
@@ -169,7 +173,9 @@ def test_sessions_and_keys_are_only_looked_at(operator, first_tokens):
         assert operator.get(url(model, "add")).status_code == 403
         assert operator.post(url(model, "change", row.pk), {}).status_code == 403
         assert 'name="action"' not in operator.get(url(model, "changelist")).content.decode()
+    event = SecurityEvent.objects.create(event="issued")
     assert operator.post(url("signingkey", "delete", key.pk), {"post": "yes"}).status_code == 403
+    assert operator.post(url("securityevent", "delete", event.pk), {"post": "yes"}).status_code == 403
 
 
 @pytest.mark.parametrize("what", ["user", "client"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 
@@ -90,3 +91,9 @@ def updates_of_sessions():
             [RefreshToken._meta.db_table],
         )
         return cursor.fetchone()
+
+
+def test_a_site_without_drf_spectacular_starts_as_well(monkeypatch):
+    monkeypatch.setattr(apps, "is_installed", lambda name: False)
+
+    apps.get_app_config("django_ciam_token").ready()

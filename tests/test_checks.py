@@ -42,6 +42,7 @@ def test_every_setting_may_be_written_out():
             ACCESS_TOKEN_PROFILE="rfc9068",
             SESSION_LIFETIME=None,
             SUBJECT="builtins.str",
+            USER_OF_SUBJECT="builtins.str",
             SIGNING_ALGORITHM="EdDSA",
         )
         == []
@@ -79,7 +80,7 @@ def test_e002_a_site_without_the_setting_is_told_once():
 
 @pytest.mark.parametrize("name", sorted(set(option_names()) - {"ISSUER"}))
 def test_e003_a_value_is_of_the_wrong_type(name):
-    found = messages(**{name: [object()]})
+    found = [message for message in messages(**{name: [object()]}) if message.is_serious()]
 
     assert [message.id for message in found] == ["django_ciam_token.E003"]
     assert found[0].msg.startswith(f"CIAM_TOKEN[{name!r}] ")
@@ -98,7 +99,7 @@ def test_e003_the_issuer_is_no_string():
 
 
 def test_every_wrong_value_is_reported_at_once():
-    found = messages(ACCESS_TOKEN_LIFETIME=-1, SUBJECT="no.such.hook", ACESS=1)
+    found = messages(ACCESS_TOKEN_LIFETIME=-1, USER_CLAIMS="no.such.hook", ACESS=1)
 
     assert sorted(message.id for message in found) == [
         "django_ciam_token.E003",
@@ -360,3 +361,14 @@ def test_migrate_is_not_stopped_by_a_missing_key_and_makes_it(capsys):
 
     assert database_messages() == []
     assert "(django_ciam_token.W004)" in capsys.readouterr().err
+
+
+def test_w006_a_subject_without_its_inverse(settings):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SUBJECT": "builtins.str"}
+
+    [warning] = checks.check_settings(None)
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "USER_OF_SUBJECT": "builtins.str"}
+
+    assert warning.id == "django_ciam_token.W006"
+    assert "USER_OF_SUBJECT" in warning.hint
+    assert checks.check_settings(None) == []

@@ -307,3 +307,8 @@ def test_nothing_else_is_a_list_of_secrets(written):
 
 def test_a_refusal_does_not_quote_the_secrets():
     assert "hush" not in refusal_of("SECRETS", ["hush", 5])
+
+
+@pytest.mark.parametrize("written", [{}, {"two words": ""}, {"": ""}, {'quo"te': ""}, [], {5: ""}])
+def test_scopes_that_nobody_could_be_granted_are_refused(written):
+    assert "must be a dict whose keys are" in refusal_of("SCOPES", written)

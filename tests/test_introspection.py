@@ -236,6 +236,15 @@ def test_a_site_with_a_subject_of_its_own_says_whose_it_is(introspect, user, set
     assert introspect(token, client=client).json()["username"] == user.username
 
 
+def test_a_subject_that_is_no_primary_key_names_nobody(introspect, user, settings):
+    client = ClientFactory(refresh_tokens_enabled=False)
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SUBJECT": lambda user: user.username}
+    token = issue_tokens(client=client, user=user)["access_token"]
+    settings.CIAM_TOKEN = {name: value for name, value in settings.CIAM_TOKEN.items() if name != "SUBJECT"}
+
+    assert introspect(token, client=client).content == INACTIVE
+
+
 def test_a_token_without_a_session_of_a_client_that_is_gone(introspect, user):
     client = ClientFactory(refresh_tokens_enabled=False)
     asker = ClientFactory(may_introspect=True)

@@ -219,3 +219,18 @@ def test_the_repr_of_a_pair_does_not_show_the_private_key(pairs):
     pair, jwk = pairs["EdDSA"]
 
     assert repr(pair) == f"SigningKeyPair(kid='{jwk['kid']}', algorithm='EdDSA')"
+
+
+def test_a_time_that_is_no_whole_number_is_not_verified():
+    pem = jose.generate_private_key("ES256")
+    private_key = jose.parse_private_key(pem)
+    jwk = jose.public_jwk(private_key, "ES256")
+    pair = jose.SigningKeyPair(kid=jwk["kid"], algorithm="ES256", private_key=private_key)
+    claims = {"iss": "me", "sub": "1", "aud": "you", "iat": 1, "exp": 2, "jti": "x"}
+
+    header, verified = jose.verify(jose.sign(claims, key=pair), jwks={jwk["kid"]: jwk}, issuer="me")
+    assert (header["kid"], verified) == (jwk["kid"], claims)
+
+    for wrong in ({"exp": 2.5}, {"iat": "1"}, {"exp": None}):
+        with pytest.raises(jose.NotVerified):
+            jose.verify(jose.sign({**claims, **wrong}, key=pair), jwks={jwk["kid"]: jwk}, issuer="me")

@@ -69,6 +69,7 @@ def test_discovery_names_only_what_is_served_under_the_configured_issuer(url):
         "token_endpoint": "https://id.example.com:8443/oauth2/token",
         "jwks_uri": "https://id.example.com:8443/oauth2/jwks",
         "revocation_endpoint": "https://id.example.com:8443/oauth2/revoke",
+        "userinfo_endpoint": "https://id.example.com:8443/userinfo",
         "introspection_endpoint": "https://id.example.com:8443/oauth2/introspect",
         "scopes_supported": ["openid", "x"],
         "response_types_supported": [],

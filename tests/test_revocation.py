@@ -84,6 +84,7 @@ def test_an_access_token_is_revoked_alone(revoke, refresh, web_client, first_tok
     assert is_live(other["access_token"])
     assert refresh(web_client, other["refresh_token"]).status_code == 200
     remembered = RevokedAccessToken.objects.get()
+    assert str(remembered) == str(remembered.jti)
     assert timedelta(seconds=290) < remembered.expires_at - timezone.now() <= timedelta(seconds=300)
 
 

@@ -66,6 +66,7 @@ class MetadataView(PublishedView):
             "token_endpoint": _url("django_ciam_token:token"),
             "jwks_uri": _url("django_ciam_token:jwks"),
             "revocation_endpoint": _url("django_ciam_token:revoke"),
+            "userinfo_endpoint": _url("django_ciam_token:userinfo"),
             "introspection_endpoint": _url("django_ciam_token:introspect"),
             "scopes_supported": list(ciam_settings.SCOPES),
             # Both specifications require it; nothing is authorized here, so there is none.

@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from django_ciam_token import access_tokens
 from django_ciam_token.access_tokens import LiveAccessToken
 from django_ciam_token.conf import ciam_settings
-from django_ciam_token.errors import InsufficientScope, InvalidRequest, InvalidToken
+from django_ciam_token.errors import InsufficientScope, InvalidRequest
 from django_ciam_token.resource_server import bearer_token, challenge
 from django_ciam_token.views.base import NO_STORE, EndpointView
 
@@ -61,12 +61,6 @@ class UserInfoView(EndpointView):
         if header is not None:
             response["WWW-Authenticate"] = header
         return response
-
-    def _as_oauth_error(self, exc: Exception) -> Any:
-        # That it is refused is all the caller learns; of why, only what a refresh will mend.
-        if isinstance(exc, InvalidToken) and exc.reason == "expired":
-            return InvalidToken("the access token has expired", reason=exc.reason)
-        return super()._as_oauth_error(exc)
 
 
 def claims(token: LiveAccessToken) -> dict[str, Any]:

@@ -92,3 +92,22 @@ def test_authlib_refreshes_by_itself_what_a_user_got_at_login(service: TokenServ
 
     assert resource.request.headers["Authorization"] == f"Bearer {updates[0]['access_token']}"
     assert updates[0]["refresh_token"] != first["refresh_token"]
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_authlib_introspects_and_revokes(service: TokenService, method: str) -> None:
+    client, first = service.first_tokens("web")
+    introspect, revoke = f"{service.base_url}/oauth2/introspect", f"{service.base_url}/oauth2/revoke"
+
+    with oauth2_session(service, client, revocation_endpoint_auth_method=method) as session:
+        for hint in ("access_token", "refresh_token"):
+            live = session.introspect_token(introspect, token=first[hint], token_type_hint=hint).json()
+            assert (live["active"], live["client_id"]) == (True, client["client_id"])
+        answer = session.revoke_token(revoke, token=first["refresh_token"], token_type_hint="refresh_token")
+        ended = session.introspect_token(introspect, token=first["access_token"]).json()
+        with pytest.raises(OAuthError) as raised:
+            session.refresh_token(service.token_endpoint, refresh_token=first["refresh_token"])
+
+    assert (answer.status_code, answer.json()) == (200, {})
+    assert ended == {"active": False}
+    assert raised.value.error == "invalid_grant"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import router
@@ -61,6 +62,19 @@ def find_client(client_id: str) -> Client:
     if client is None or client.client_id != client_id:
         raise CommandError(f"There is no client {client_id!r}. Create it with: manage.py create_client")
     return client
+
+
+def find_user(username: str) -> Any:
+    """Return a user by the name they sign in with.
+
+    Raises:
+        CommandError: there is none.
+    """
+    model = get_user_model()
+    try:
+        return model._default_manager.get_by_natural_key(username)
+    except model.DoesNotExist:
+        raise CommandError(f"There is no user {username!r}.") from None
 
 
 def explain(error: ValidationError) -> str:

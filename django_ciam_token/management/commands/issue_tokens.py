@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError, CommandParser
 
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.errors import OAuthError
-from django_ciam_token.management.commands import TokenCommand, add_json_option, find_client
+from django_ciam_token.management.commands import TokenCommand, add_json_option, find_client, find_user
 
 
 class Command(TokenCommand):
@@ -34,7 +33,7 @@ class Command(TokenCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Issue and print."""
         client = find_client(options["client"])
-        user = None if options["user"] is None else _find_user(options["user"])
+        user = None if options["user"] is None else find_user(options["user"])
         try:
             answer = issue_tokens(client=client, user=user, scope=options["scope"])
         except OAuthError as error:
@@ -44,13 +43,3 @@ class Command(TokenCommand):
             return
         for name, value in answer.items():
             self.stdout.write(f"{name}: {value}")
-
-
-def _find_user(username: str) -> Any:
-    model = get_user_model()
-    try:
-        return model._default_manager.get_by_natural_key(username)
-    except model.DoesNotExist as error:
-        raise CommandError(
-            f"There is no user {username!r}. Create one with: manage.py createsuperuser"
-        ) from error

@@ -9,8 +9,7 @@ from typing import Any, Final
 from django.core.management.base import CommandError, CommandParser
 
 from django_ciam_token.errors import TemporarilyUnavailable
-from django_ciam_token.management.commands import TokenCommand, add_json_option, find_client
-from django_ciam_token.management.commands.revoke_tokens import find_user
+from django_ciam_token.management.commands import TokenCommand, add_json_option, find_client, find_user
 from django_ciam_token.session_management import SessionInfo, list_sessions
 
 _COLUMNS: Final = ("session", "user", "client", "scope", "started", "last refreshed", "from")

@@ -10,7 +10,6 @@ from getpass import getpass
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
@@ -18,7 +17,13 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import access_tokens, keyring, token_string
 from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
-from django_ciam_token.management.commands import TokenCommand, add_json_option, duration, find_client
+from django_ciam_token.management.commands import (
+    TokenCommand,
+    add_json_option,
+    duration,
+    find_client,
+    find_user,
+)
 from django_ciam_token.models import Client, RevocationReason
 from django_ciam_token.session_management import revoke_sessions, select_sessions
 from django_ciam_token.sessions import database
@@ -130,19 +135,6 @@ class Command(TokenCommand):
             self.stdout.write(text)
 
 
-def find_user(username: str) -> Any:
-    """Return a user by the name they sign in with.
-
-    Raises:
-        CommandError: there is none.
-    """
-    model = get_user_model()
-    try:
-        return model._default_manager.get_by_natural_key(username)
-    except model.DoesNotExist:
-        raise CommandError(f"There is no user {username!r}.") from None
-
-
 def instant(text: str) -> datetime:
     """Read an instant: a date, a date with time, or how long ago.
 
@@ -164,7 +156,7 @@ def instant(text: str) -> datetime:
 def _ago(text: str) -> datetime:
     try:
         return timezone.now() - duration(text)
-    except (argparse.ArgumentTypeError, OverflowError):
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no time; write 2026-03-01, 2026-03-01T12:00+01:00, or 7d for seven days ago"
         ) from None

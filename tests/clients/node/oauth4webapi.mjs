@@ -55,4 +55,30 @@ assert(wrong instanceof oauth.ResponseBodyError, wrong)
 assert.equal(wrong.status, 400)
 assert.deepEqual(wrong.cause, { error: 'invalid_grant' })
 
+// Introspection is for clients that keep a secret; revocation is for all.
+const newest = answers.at(-1)
+async function introspect(token) {
+  const response = await oauth.introspectionRequest(server, client, authentication, token, plainHttp)
+  return oauth.processIntrospectionResponse(server, client, response)
+}
+async function revoke(token) {
+  const response = await oauth.revocationRequest(server, client, authentication, token, plainHttp)
+  return oauth.processRevocationResponse(response)
+}
+if (given.method !== 'none') {
+  for (const token of [newest.access_token, newest.refresh_token]) {
+    const { active, client_id: owner, sub } = await introspect(token)
+    assert.deepEqual([active, owner, sub], [true, given.client_id, idToken.sub])
+  }
+  assert.deepEqual(await introspect('unknown'), { active: false })
+}
+await revoke(newest.access_token)
+await revoke('unknown')
+if (given.method !== 'none') {
+  assert.deepEqual(await introspect(newest.access_token), { active: false })
+}
+await revoke(newest.refresh_token)
+const revoked = await refresh(newest.refresh_token).then(assert.fail, (error) => error)
+assert.equal(revoked.error, 'invalid_grant')
+
 console.log(JSON.stringify({ refreshed: answers.length - 1, wrong_token: wrong.error }))
