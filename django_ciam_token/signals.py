@@ -18,7 +18,7 @@ tokens_issued: Final = Signal()
 ``caller``."""
 
 tokens_refreshed: Final = Signal()
-"""A refresh token was rotated. Arguments: ``session``, ``client``."""
+"""A refresh token was rotated. Arguments: ``session``, ``client``, ``caller``."""
 
 tokens_replayed: Final = Signal()
 """A predecessor was answered with its successor again. Arguments: ``session``, ``client``, ``caller``."""

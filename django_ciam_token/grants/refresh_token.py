@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.dispatch import Signal
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import keyring, scopes, sessions, signals, token_string
@@ -108,13 +109,7 @@ class _Refresh:
         return self._rotated(session, self.rotation)
 
     def _rotated(self, session: RefreshToken, rotation: Rotation) -> IssuedTokens:
-        signals.send_after_commit(
-            signals.tokens_refreshed,
-            sender=RefreshToken,
-            using=self.using,
-            session=session,
-            client=self.client,
-        )
+        self._tell(signals.tokens_refreshed, session)
         refresh_token = token_string.encode(rotation.successor, keyring.token_keys()[0])
         return IssuedTokens(signed=self._sign(session), refresh_token=refresh_token)
 
@@ -122,14 +117,7 @@ class _Refresh:
         refresh_token = sessions.successor_again(session, self.presented)
         tokens = IssuedTokens(signed=self._sign(session), refresh_token=refresh_token)
         self._report("Session %s: predecessor answered with its successor again", session, "replayed")
-        signals.send_after_commit(
-            signals.tokens_replayed,
-            sender=RefreshToken,
-            using=self.using,
-            session=session,
-            client=self.client,
-            caller=self.caller,
-        )
+        self._tell(signals.tokens_replayed, session)
         return tokens
 
     def _end(self, session: RefreshToken) -> IssuedTokens:
@@ -141,14 +129,7 @@ class _Refresh:
                 "reuse_detected",
                 level=logging.WARNING,
             )
-            signals.send_after_commit(
-                signals.reuse_detected,
-                sender=RefreshToken,
-                using=self.using,
-                session=session,
-                client=self.client,
-                caller=self.caller,
-            )
+            self._tell(signals.reuse_detected, session)
         raise InvalidGrant(reason="reuse")
 
     def _sign(self, session: RefreshToken) -> SignedTokens:
@@ -170,6 +151,16 @@ class _Refresh:
         policy = ciam_settings.ISSUANCE_POLICY
         if policy is not None and not policy(user=session.user, client=self.client, scope=scope):
             raise InvalidGrant(reason="policy")
+
+    def _tell(self, signal: Signal, session: RefreshToken) -> None:
+        signals.send_after_commit(
+            signal,
+            sender=RefreshToken,
+            using=self.using,
+            session=session,
+            client=self.client,
+            caller=self.caller,
+        )
 
     def _report(self, message: str, session: RefreshToken, event: str, *, level: int = logging.INFO) -> None:
         fields = {"event": event, "session_id": str(session.pk), "client_id": self.client.client_id}
