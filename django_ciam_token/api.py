@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -19,6 +20,8 @@ from django_ciam_token.purging import PurgeResult, purge
 from django_ciam_token.session_management import SessionInfo, list_sessions, revoke_sessions
 from django_ciam_token.signing_keys import rotate as rotate_signing_key
 from django_ciam_token.tokens import IssuedTokens, Subject, sign_tokens
+
+logger = logging.getLogger("django_ciam_token")
 
 __all__ = [
     "PurgeResult",
@@ -89,6 +92,8 @@ def issue_tokens(
     tokens = IssuedTokens(signed=sign_tokens(subject, now=now), refresh_token=refresh_token)
     if session is not None:
         sessions.save_new(session)
+    fields = {"client_id": client.client_id, "session_id": str(session.pk) if session else None}
+    logger.info("First tokens issued to %s", client.client_id, extra={"event": "issued", **fields})
     signals.send_after_commit(
         signals.tokens_issued,
         sender=RefreshToken,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from datetime import timezone as datetime_timezone
 
@@ -17,6 +18,8 @@ from django_ciam_token.errors import InvalidClient, InvalidToken
 from django_ciam_token.models import Client, RevocationReason, RevokedAccessToken
 from django_ciam_token.token_string import GenuineToken
 from django_ciam_token.transactions import retry
+
+logger = logging.getLogger("django_ciam_token")
 
 
 @sensitive_variables()
@@ -65,6 +68,10 @@ def _revoke_access_token(token: str, *, client: Client, caller: Caller, now: dat
             RevokedAccessToken.objects.using(using).bulk_create([revoked], ignore_conflicts=True)
 
     retry(write, using=using)
+    fields = {"client_id": client.client_id, "jti": str(verified.jti), "session_id": str(verified.session_id)}
+    logger.info(
+        "Access token %s revoked by its application", verified.jti, extra={"event": "revoked", **fields}
+    )
     signals.send_after_commit(
         signals.access_token_revoked,
         sender=RevokedAccessToken,

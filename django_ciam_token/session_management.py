@@ -5,6 +5,7 @@ A refresh is ever under way somewhere, so every UPDATE repeats the conditions th
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.models import Client, RefreshToken, RevocationReason
 from django_ciam_token.sessions import database
 from django_ciam_token.transactions import retry
+
+logger = logging.getLogger("django_ciam_token")
 
 BATCH_SIZE: Final = 10_000
 # Parameters of a statement beside the ids; SQLite limits their number.
@@ -218,6 +221,9 @@ def _revoke_batch(
         return len(told), told
 
     ended, told = retry(write, using=using)
+    if ended:
+        fields = {"reason": str(reason), "actor": actor, "sessions": ended}
+        logger.info("%d sessions revoked: %s", ended, reason, extra={"event": "revoked", **fields})
     signals.send_revoked(
         told, sender=RefreshToken, using=using, reason=str(reason), actor=actor, caller=caller
     )

@@ -269,6 +269,8 @@ def revoke(
     revoked = retry(write, using=using)
     if revoked:
         session.revoked_at, session.revoked_reason = now, reason
+        fields = {"session_id": str(session.pk), "reason": str(reason), "actor": actor}
+        logger.info("Session %s revoked: %s", session.pk, reason, extra={"event": "revoked", **fields})
         signals.send_revoked(
             [session], sender=RefreshToken, using=using, reason=str(reason), actor=actor, caller=caller
         )

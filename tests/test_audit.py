@@ -8,18 +8,22 @@ import pytest
 from django.db import DatabaseError
 
 from django_ciam_token import audit, signing_keys
-from django_ciam_token.api import issue_tokens, rotate_client_secret
+from django_ciam_token.api import RevocationReason, issue_tokens, revoke_sessions, rotate_client_secret
 from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEvent
 from tests.conftest import post_form
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+def logged(traces, event):
+    return [line for line in traces.logged if f"'event': '{event}'" in line]
+
+
 def events():
     return list(SecurityEvent.objects.order_by("pk").values_list("event", flat=True))
 
 
-def test_first_tokens_are_an_event_and_an_ordinary_refresh_is_none(web_client, user, refresh, rf):
+def test_first_tokens_are_an_event_and_an_ordinary_refresh_is_none(web_client, user, refresh, rf, traces):
     request = rf.post("/login", REMOTE_ADDR="192.0.2.7")
     first = issue_tokens(client=web_client, user=user, request=request)
 
@@ -31,6 +35,9 @@ def test_first_tokens_are_an_event_and_an_ordinary_refresh_is_none(web_client, u
     assert event.session_id == RefreshToken.objects.get().pk
     assert event.address == "192.0.2.7"
     assert str(event).startswith("issued 20")
+    [line] = logged(traces, "issued")
+    assert f"'client_id': '{web_client.client_id}'" in line
+    assert f"'session_id': '{event.session_id}'" in line
 
 
 def test_a_machines_event_names_no_user(machine):
@@ -60,7 +67,7 @@ def test_a_replay_and_a_reuse_are_events(web_client, first_tokens, refresh):
     assert revoked.client_id == web_client.client_id
 
 
-def test_revocations_by_the_application_are_events(web_client, first_tokens):
+def test_revocations_by_the_application_are_events(web_client, first_tokens, traces):
     form = {"client_id": web_client.client_id, "client_secret": web_client.plain_secret}
 
     post_form({**form, "token": first_tokens["access_token"]}, url="/oauth2/revoke")
@@ -68,7 +75,25 @@ def test_revocations_by_the_application_are_events(web_client, first_tokens):
 
     reasons = list(SecurityEvent.objects.order_by("pk").values_list("event", "reason"))
     assert reasons == [("issued", ""), ("revoked", "access_token"), ("revoked", "client")]
-    assert SecurityEvent.objects.filter(session_id=RefreshToken.objects.get().pk).count() == 3
+    session = RefreshToken.objects.get()
+    assert SecurityEvent.objects.filter(session_id=session.pk).count() == 3
+    by_token, by_session = logged(traces, "revoked")
+    assert "'jti': " in by_token
+    assert f"'session_id': '{session.pk}'" in by_session
+    assert "'reason': 'client'" in by_session
+
+
+def test_revoking_many_is_one_line_in_the_log_and_an_event_each(web_client, user, traces):
+    for _ in range(3):
+        issue_tokens(client=web_client, user=user)
+
+    revoke_sessions(user=user, reason=RevocationReason.OPERATOR, actor="root")
+    revoke_sessions(user=user, reason=RevocationReason.OPERATOR)
+
+    [line] = logged(traces, "revoked")
+    assert "'sessions': 3" in line
+    assert "'actor': 'root'" in line
+    assert SecurityEvent.objects.filter(event="revoked", actor="root").count() == 3
 
 
 def test_failed_client_authentication_is_an_event_that_names_only_clients_there_are(web_client):
