@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import router
 from django.db.models import Exists, Value
 from django.db.models.fields import UUIDField
@@ -51,7 +52,7 @@ def verify(token: str, *, now: datetime) -> VerifiedAccessToken:
         InvalidToken: it did not, or it is an id_token (RFC 8725 §3.11).
         TemporarilyUnavailable: the keys can't be read.
     """
-    keys = signing_keys.current().verification_keys(now)
+    keys = signing_keys.knowing(jose.unverified_kid(token)).verification_keys(now)
     try:
         header, claims = jose.verify(token, jwks=keys, issuer=ciam_settings.ISSUER)
         if not _is_access_token(header, claims):
@@ -63,8 +64,13 @@ def verify(token: str, *, now: datetime) -> VerifiedAccessToken:
             session_id=uuid.UUID(claims["sid"]) if "sid" in claims else None,
             scope=_scope(claims["scope"]),
         )
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, KeyError):
         raise InvalidToken(reason="not_verified") from None
+
+
+def has_expired(token: VerifiedAccessToken, *, now: datetime, leeway: timedelta) -> bool:
+    """Tell whether nobody accepts the token any more (RFC 7519 §4.1.4)."""
+    return bool(token.claims["exp"] + leeway.total_seconds() <= now.timestamp())
 
 
 def require_unexpired(token: VerifiedAccessToken, *, now: datetime, leeway: timedelta) -> None:
@@ -73,10 +79,9 @@ def require_unexpired(token: VerifiedAccessToken, *, now: datetime, leeway: time
     Raises:
         InvalidToken: it is too late, or too early.
     """
-    seconds, tolerance = now.timestamp(), leeway.total_seconds()
-    if token.claims["exp"] + tolerance <= seconds:
+    if has_expired(token, now=now, leeway=leeway):
         raise InvalidToken(reason="expired")
-    if token.claims.get("nbf", token.claims["iat"]) - tolerance > seconds:
+    if token.claims.get("nbf", token.claims["iat"]) - leeway.total_seconds() > now.timestamp():
         raise InvalidToken(reason="not_yet_valid")
 
 
@@ -122,7 +127,13 @@ def _require_live_client(token: VerifiedAccessToken) -> LiveAccessToken:
     if client.token_revoked:
         raise InvalidToken(reason="revoked")
     _require_client(client, token)
+    # A client that was deleted and made anew under the same client_id, or turned from one kind into the
+    # other, must not inherit what was issued before.
+    if token.claims["iat"] < math.floor(client.created_at.timestamp()):
+        raise InvalidToken(reason="older_than_client")
     is_machine = client.application_type == ApplicationType.M2M
+    if is_machine != (token.claims["sub"] == client.client_id):
+        raise InvalidToken(reason="wrong_kind_of_subject")
     return LiveAccessToken(
         verified=token, client=client, user=None if is_machine else _find_user(token.claims["sub"])
     )
@@ -134,10 +145,12 @@ def _find_user(sub: str) -> AbstractBaseUser:
     if find is None and ciam_settings.SUBJECT is not None:
         # What the site calls alice might be bob's primary key.
         raise InvalidToken(reason="no_user_of_subject")
-    users = get_user_model()._default_manager
+    model = get_user_model()
+    # From where users are written: a replica may not have heard that one was disabled.
+    users = model._default_manager.using(router.db_for_write(model))
     try:
         user = users.filter(pk=sub).first() if find is None else find(sub)
-    except (ValueError, ValidationError):
+    except (ValueError, ValidationError, ObjectDoesNotExist):
         user = None
     if user is None or not getattr(user, "is_active", True):
         raise InvalidToken(reason="unknown_user")

@@ -92,7 +92,7 @@ def issue_tokens(
     tokens = IssuedTokens(signed=sign_tokens(subject, now=now), refresh_token=refresh_token)
     if session is not None:
         sessions.save_new(session)
-    fields = {"client_id": client.client_id, "session_id": str(session.pk) if session else None}
+    fields = {"client_id": client.client_id, "session_id": str(session.pk) if session else ""}
     logger.info("First tokens issued to %s", client.client_id, extra={"event": "issued", **fields})
     signals.send_after_commit(
         signals.tokens_issued,

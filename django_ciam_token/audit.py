@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from django.db import router
+from django.db import router, transaction
 from django.dispatch import Signal
 
 from django_ciam_token import signals
@@ -38,7 +38,10 @@ def connect() -> None:
 def record(*events: SecurityEvent) -> None:
     """Add rows, if the setting ``AUDIT_TRAIL`` is on."""
     if ciam_settings.AUDIT_TRAIL:
-        SecurityEvent.objects.using(router.db_for_write(SecurityEvent)).bulk_create(events, batch_size=1_000)
+        using = router.db_for_write(SecurityEvent)
+        # Where the site keeps the trail in a database that has a transaction open, it must not break that.
+        with transaction.atomic(using=using):
+            SecurityEvent.objects.using(using).bulk_create(events, batch_size=1_000)
 
 
 def event_of(
@@ -61,7 +64,7 @@ def event_of(
         client_id=client.client_id if client is not None else client_id,
         user_id="" if user_id is None else str(user_id)[:64],
         session_id=session_id,
-        reason=reason[:40],
+        reason=reason[:64],
         actor=actor[:150],
         address=caller.address,
     )

@@ -27,6 +27,8 @@ from django_ciam_token.transactions import retry
 logger = logging.getLogger("django_ciam_token")
 
 DIGEST_PREFIX: Final = "sha256$"
+# Under which all client_ids are counted that do not exist: it is not one that a client can have.
+UNKNOWN: Final = ""
 # Never equal to a digest: its hexadecimal part is no hexadecimal.
 _NO_DIGEST: Final = DIGEST_PREFIX + "-" * 64
 
@@ -110,7 +112,7 @@ def authenticate(
     *,
     now: datetime,
     caller: Caller = NOBODY,
-    may_try_imported: Callable[[], bool] = lambda: True,
+    is_within_limit: Callable[[str], bool] = lambda bucket: True,
 ) -> Client:
     """Return the client whose credentials these are.
 
@@ -121,15 +123,17 @@ def authenticate(
         credentials: what the request claims.
         now: the present.
         caller: from where the request came.
-        may_try_imported: whether to try secrets brought from elsewhere, which may be guessable and are
-            slow to check; asked only if the client has one.
+        is_within_limit: whether a client_id (empty for all unknown ones) has not failed too often of late.
+            Past the limit, secrets brought from elsewhere, which may be guessable and are slow to check, are
+            not tried, and failures are not told of. Not asked when a client with a secret of ours succeeds.
 
     Raises:
         InvalidClient: they are wrong; the reason is logged and signalled.
         TemporarilyUnavailable: the database refused.
     """
     client, secrets = _find(credentials.client_id)
-    failure = _check(client, secrets, credentials.secret, now, may_try_imported)
+    bucket = UNKNOWN if client is None else client.client_id
+    failure = _check(client, secrets, credentials.secret, now, lambda: is_within_limit(bucket))
     if client is not None and failure is None:
         return client
     reason = failure or "unknown_client"
@@ -141,14 +145,16 @@ def authenticate(
         reason,
         extra={"event": "client_authentication_failed", "client_id": known, "reason": reason},
     )
-    signals.send_after_commit(
-        signals.client_authentication_failed,
-        sender=Client,
-        using=_database(),
-        client_id=known,
-        reason=reason,
-        caller=caller,
-    )
+    if is_within_limit(bucket):
+        # Otherwise anybody could fill the audit trail.
+        signals.send_after_commit(
+            signals.client_authentication_failed,
+            sender=Client,
+            using=_database(),
+            client_id=known,
+            reason=reason,
+            caller=caller,
+        )
     raise InvalidClient(reason=reason)
 
 

@@ -208,7 +208,7 @@ class Settings:
     ISSUANCE_POLICY = Option(_callable_or_none, default=None)
     """``(*, user, client, scope) -> bool``: may these tokens be issued, or refreshed, now?"""
     RESOURCE_AUDIENCES = Option(_strings_or_none, default=None)
-    """The ``aud`` values that the site's own views accept; None for those of its active clients."""
+    """The ``aud`` values that the site's own views accept; None for the client_ids of its active clients."""
     RESOURCE_LEEWAY = Option(_lifetime_or_zero, default=0)
     """How far the clocks of this site's hosts may differ when they judge ``exp`` and ``nbf``."""
     RESOURCE_CHECKS_REVOCATION = Option(_boolean, default=True)

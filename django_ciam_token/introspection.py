@@ -68,7 +68,8 @@ def _introspect_refresh_token(presented: GenuineToken, *, client: Client, now: d
     session, owner = reading.session, reading.session.client
     if not _may_ask(client, owner.client_id) or not _is_current(reading, presented, now=now):
         return INACTIVE
-    issued_at = math.floor((session.rotated_at or session.issued_at).timestamp())
+    since = reading.since_rotation
+    issued_at = math.floor((session.issued_at if since is None else now - since).timestamp())
     return {
         "active": True,
         "scope": session.scope,

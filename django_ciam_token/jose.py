@@ -107,6 +107,15 @@ def _public_key(kid: str, jwk: str) -> jwt.PyJWK:
     return jwt.PyJWK(json.loads(jwk))
 
 
+def unverified_kid(token: str) -> str | None:
+    """Return the kid that a JWT claims to be signed with; None if it is malformed."""
+    try:
+        kid = jwt.get_unverified_header(token).get("kid")
+    except (jwt.PyJWTError, TypeError, ValueError, RecursionError):
+        return None
+    return kid if isinstance(kid, str) else None
+
+
 def verify(
     token: str, *, jwks: Mapping[str, Mapping[str, str]], issuer: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:

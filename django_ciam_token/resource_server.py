@@ -208,7 +208,8 @@ def accept(token: str, *, now: datetime) -> LiveAccessToken:
         raise InvalidToken(reason="wrong_audience")
     judge = access_tokens.require_live if ciam_settings.RESOURCE_CHECKS_REVOCATION else _require_known
     live = judge(verified)
-    if audiences is None and audience != live.client.token_audience:
+    # An audience that the operator gave the client is meant for some API: perhaps not for this one.
+    if audiences is None and audience != live.client.client_id:
         raise InvalidToken(reason="wrong_audience")
     return live
 
@@ -322,6 +323,7 @@ def challenge(**parameters: str) -> str:
         for name, value in (
             (name, value.replace("\\", r"\\").replace('"', r"\"")) for name, value in parameters.items()
         )
+        if value
     )
     return f"Bearer {', '.join(quoted)}"
 

@@ -15,14 +15,14 @@ from typing import Final
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import DateTimeField, ExpressionWrapper, Q, QuerySet
 from django.utils import timezone
 
 from django_ciam_token import signals
 from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.models import Client, RefreshToken, RevocationReason
-from django_ciam_token.sessions import database
-from django_ciam_token.transactions import retry
+from django_ciam_token.sessions import database, since_rotation
+from django_ciam_token.transactions import DatabaseNow, retry
 
 logger = logging.getLogger("django_ciam_token")
 
@@ -52,8 +52,8 @@ class SessionInfo:
     user_agent: str
 
     @classmethod
-    def of(cls, session: RefreshToken) -> SessionInfo:
-        """Take it from a row."""
+    def of(cls, session: RefreshToken, *, since_rotation: timedelta | None, now: datetime) -> SessionInfo:
+        """Take it from a row, and from how long ago it was refreshed by the database's clock."""
         return cls(
             session_id=session.pk,
             client_id=session.client.client_id,
@@ -61,7 +61,7 @@ class SessionInfo:
             user=None if session.user is None else session.user.get_username(),
             scope=session.scopes,
             started_at=session.issued_at,
-            last_refreshed_at=session.rotated_at,
+            last_refreshed_at=None if since_rotation is None else now - since_rotation,
             expires_at=session.expires_at,
             address=session.last_address,
             user_agent=session.last_user_agent,
@@ -116,8 +116,10 @@ def list_sessions(
         TemporarilyUnavailable: the database refused.
     """
     # The key ascends with time; an order by any column would have to sort all sessions of a client.
-    rows = select_sessions(user=user, client=client).select_related("client", "user").order_by("-pk")[:limit]
-    return [SessionInfo.of(session) for session in retry(lambda: list(rows), using=database())]
+    live = select_sessions(user=user, client=client).select_related("client", "user")
+    rows = live.annotate(since_rotation=since_rotation()).order_by("-pk")[:limit]
+    found, now = retry(lambda: list(rows), using=database()), timezone.now()
+    return [SessionInfo.of(session, since_rotation=session.since_rotation, now=now) for session in found]
 
 
 def revoke_sessions(
@@ -246,6 +248,14 @@ def _live_at(now: datetime) -> Q:
     return Q(revoked_at=None, expires_at__gt=now)
 
 
+def _not_refreshed_since(instant: datetime | None) -> Q:
+    """Compare by the database's clock alone, which ``rotated_at`` was written by."""
+    if instant is None:
+        return Q()
+    then = ExpressionWrapper(DatabaseNow() - (timezone.now() - instant), output_field=DateTimeField())
+    return Q(rotated_at__lt=then)
+
+
 def _criteria(
     *,
     user: AbstractBaseUser | None,
@@ -262,6 +272,6 @@ def _criteria(
         (session_id, Q(pk=session_id)),
         (except_session, ~Q(pk=except_session)),
         (issued_before, Q(issued_at__lt=issued_before)),
-        (idle_since, Q(rotated_at__lt=idle_since) | never_refreshed),
+        (idle_since, _not_refreshed_since(idle_since) | never_refreshed),
     ]
     return [condition for value, condition in given if value is not None]

@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
 from django.db.models import DurationField, ExpressionWrapper, F
+from django.db.models.expressions import CombinedExpression
 from django.utils.crypto import constant_time_compare
 
 from django_ciam_token import keyring, scopes, signals, token_string
@@ -121,10 +122,14 @@ def save_new(session: RefreshToken) -> None:
     retry(write, using=using)
 
 
+def since_rotation() -> ExpressionWrapper[CombinedExpression]:
+    """Return how long ago a session was rotated, by the database's clock; NULL before the first time."""
+    return ExpressionWrapper(DatabaseNow() - F("rotated_at"), output_field=DurationField())
+
+
 def read(family: uuid.UUID, *, using: str) -> Reading | None:
     """Read a session and its user, and how long ago it was rotated, in one statement."""
-    age = ExpressionWrapper(DatabaseNow() - F("rotated_at"), output_field=DurationField())
-    rows = RefreshToken.objects.using(using).select_related("user").annotate(since_rotation=age)
+    rows = RefreshToken.objects.using(using).select_related("user").annotate(since_rotation=since_rotation())
     session = rows.filter(pk=family).first()
     return None if session is None else Reading(session=session, since_rotation=session.since_rotation)
 

@@ -26,7 +26,7 @@ from django_ciam_token.transactions import UNAVAILABLE, retry
 
 logger = logging.getLogger("django_ciam_token")
 
-# Seconds until the next try, while the database is away.
+# Seconds until the next reading out of turn: while the database is away, or for an unknown kid.
 _PAUSE_OF_READING: Final = 5.0
 _STALE: Final = {"event": "signing_keys_stale"}
 # Verifiers may allow for clocks that go wrong by this much, so tokens outlive their exp by it.
@@ -107,6 +107,24 @@ def current() -> KeySet:
                 raise
             logger.warning("The signing keys can't be read; the old copy is used on", extra=_STALE)
             fresh = replace(cached, read_at=time.monotonic() - lifetime + _PAUSE_OF_READING)
+    _key_sets[using] = fresh
+    return fresh
+
+
+def knowing(kid: str | None) -> KeySet:
+    """Return the keys, read anew if a kid is not among them: another process may have just made it.
+
+    Anybody can send an unknown kid, so it is done at most once in a few seconds.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    cached = current()
+    is_known = any(key.kid == kid for key in cached.keys)
+    if is_known or time.monotonic() - cached.read_at < _PAUSE_OF_READING:
+        return cached
+    using = database()
+    fresh = retry(lambda: _read(using, previous=cached), using=using)
     _key_sets[using] = fresh
     return fresh
 

@@ -113,7 +113,7 @@ def test_rotations_of_keys_and_secrets_are_events(web_client):
     rotate_client_secret(web_client, overlap=timedelta(0))
 
     assert list(SecurityEvent.objects.order_by("pk").values_list("event", "client_id", "reason")) == [
-        ("key_rotated", "", key.kid[:40]),
+        ("key_rotated", "", key.kid),
         ("secret_rotated", web_client.client_id, ""),
     ]
 
@@ -137,3 +137,15 @@ def test_a_trail_that_can_not_be_written_breaks_nothing(web_client, user, monkey
     monkeypatch.undo()
     assert events() == []
     assert any("no such table" in line for line in traces.logged)
+
+
+def test_nobody_can_fill_the_trail_with_failures(web_client, settings):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "FAILURES_PER_MINUTE": 5}
+    form = {"grant_type": "refresh_token", "client_secret": "x"}
+
+    for attempt in range(20):
+        post_form({**form, "client_id": web_client.client_id})
+        post_form({**form, "client_id": f"invented-{attempt}"})
+
+    assert SecurityEvent.objects.filter(client_id=web_client.client_id).count() == 5
+    assert SecurityEvent.objects.filter(client_id="").count() == 5

@@ -8,7 +8,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from django_ciam_token import signing_keys
+from django_ciam_token import jose, signing_keys
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.models import Client, RefreshToken, RevokedAccessToken
 from tests.conftest import post_form
@@ -243,6 +243,53 @@ def test_a_subject_that_is_no_primary_key_names_nobody(introspect, user, setting
     settings.CIAM_TOKEN = {name: value for name, value in settings.CIAM_TOKEN.items() if name != "SUBJECT"}
 
     assert introspect(token, client=client).content == INACTIVE
+
+
+def test_a_user_that_the_sites_inverse_does_not_find_is_nobody(introspect, user, settings):
+    model = type(user)
+    settings.CIAM_TOKEN = {
+        **settings.CIAM_TOKEN,
+        "SUBJECT": lambda user: user.username,
+        "USER_OF_SUBJECT": lambda sub: model.objects.get(username=sub),
+    }
+    client = ClientFactory(refresh_tokens_enabled=False)
+    token = issue_tokens(client=client, user=user)["access_token"]
+    user.delete()
+
+    assert introspect(token, client=client).content == INACTIVE
+
+
+def test_a_client_that_was_made_anew_does_not_inherit_tokens(introspect, user):
+    client = ClientFactory(refresh_tokens_enabled=False)
+    token = issue_tokens(client=client, user=user)["access_token"]
+    Client.objects.filter(pk=client.pk).update(created_at=timezone.now() + timedelta(seconds=2))
+
+    assert introspect(token, client=client).content == INACTIVE
+
+
+@pytest.mark.parametrize(("before", "after"), [("web", "m2m"), ("m2m", "web")])
+def test_a_client_that_became_another_kind_does_not_turn_users_into_machines(introspect, user, before, after):
+    client = ClientFactory(application_type=before, refresh_tokens_enabled=False)
+    token = issue_tokens(client=client, user=None if before == "m2m" else user)["access_token"]
+    Client.objects.filter(pk=client.pk).update(application_type=after)
+
+    assert introspect(token, client=client).content == INACTIVE
+
+
+def test_a_token_that_lacks_its_scope_is_not_live(introspect, web_client, settings):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "ACCESS_TOKEN_PROFILE": "rfc9068"}
+    now = timezone.now()
+    claims = {
+        "iss": "https://id.example.com",
+        "sub": "1",
+        "aud": web_client.client_id,
+        "iat": 1,
+        "exp": 2**31,
+    }
+    claims["jti"] = "5a18f141-e341-4338-85d6-bb4e41a86765"
+    pair = signing_keys.current().signing_pair(now)
+
+    assert introspect(jose.sign(claims, key=pair, typ="at+jwt")).content == INACTIVE
 
 
 def test_a_token_without_a_session_of_a_client_that_is_gone(introspect, user):

@@ -221,3 +221,41 @@ def test_a_session_that_a_lagging_node_does_not_know_yet_is_looked_for_again(
     assert_done(revoke(first_tokens["refresh_token"]))
 
     assert RefreshToken.objects.get().revoked_at is not None
+
+
+def test_a_token_of_a_host_whose_clock_is_ahead_is_revoked_as_well(revoke, first_tokens, monkeypatch):
+    earlier = timezone.now() - timedelta(seconds=30)
+    monkeypatch.setattr("django_ciam_token.views.revoke.timezone.now", lambda: earlier)
+
+    assert_done(revoke(first_tokens["access_token"]))
+
+    assert not is_live(first_tokens["access_token"])
+
+
+def test_a_key_that_another_process_has_just_made_is_looked_for(revoke, web_client, user, monkeypatch):
+    old = signing_keys.current()
+    signing_keys.rotate(algorithm="ES256", immediately=True)
+    signing_keys.forget()
+    token = issue_tokens(client=web_client, user=user)["access_token"]
+    now = [old.read_at + 6]
+    monkeypatch.setattr(signing_keys.time, "monotonic", lambda: now[0])
+    signing_keys._key_sets["default"] = old
+
+    assert_done(revoke(token))
+
+    assert not is_live(token)
+
+
+def test_unknown_keys_are_looked_for_only_once_in_a_few_seconds(
+    revoke, web_client, monkeypatch, django_assert_num_queries
+):
+    pem = jose.generate_private_key("ES256")
+    key = jose.SigningKeyPair(kid="unknown", algorithm="ES256", private_key=jose.parse_private_key(pem))
+    forged = jose.sign({"sub": "1"}, key=key)
+    start = signing_keys.current().read_at
+    monkeypatch.setattr(signing_keys.time, "monotonic", lambda: start + 6)
+
+    with django_assert_num_queries(2):  # Of the client and of the keys.
+        assert_done(revoke(forged))
+    with django_assert_num_queries(1):
+        assert_done(revoke(forged))

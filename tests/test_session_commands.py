@@ -337,7 +337,11 @@ def test_list_tokens_tells_what_a_session_is(run_json, web_client, user, refresh
     refresh(web_client, issued["refresh_token"])
     session = RefreshToken.objects.get()
 
-    assert run_json("list_tokens", "--user", user.username) == {
+    listed = run_json("list_tokens", "--user", user.username)
+
+    refreshed = datetime.fromisoformat(listed["sessions"][0].pop("last_refreshed_at"))
+    assert abs(refreshed - session.rotated_at) < timedelta(seconds=5)
+    assert listed == {
         "sessions": [
             {
                 "session_id": str(session.pk),
@@ -346,7 +350,6 @@ def test_list_tokens_tells_what_a_session_is(run_json, web_client, user, refresh
                 "user": user.username,
                 "scope": "openid email",
                 "started_at": session.issued_at.isoformat(),
-                "last_refreshed_at": session.rotated_at.isoformat(),
                 "expires_at": session.expires_at.isoformat(),
                 "address": "127.0.0.1",
                 "user_agent": "",
@@ -500,3 +503,17 @@ def test_purge_tokens_says_how_far_it_came_when_the_database_refuses(run, refusi
 def test_purge_tokens_says_what_is_wrong(run, options, message):
     with pytest.raises(CommandError, match=message):
         run("purge_tokens", *options)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_operator_is_named_even_where_the_account_has_no_name(run, web_client, user, monkeypatch):
+    from django_ciam_token.management.commands import revoke_tokens
+
+    def fail():
+        raise KeyError("getpwuid(): uid not found")
+
+    for getuser, actor in ((lambda: "root", "root (manage.py)"), (fail, "manage.py")):
+        monkeypatch.setattr(revoke_tokens, "getuser", getuser)
+        issue_tokens(client=web_client, user=user)
+        run("revoke_tokens", "--user", user.username, "--no-input")
+        assert SecurityEvent.objects.filter(event="revoked").latest("pk").actor == actor

@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                 ('client_id', models.CharField(blank=True, max_length=100, verbose_name='client_id')),
                 ('user_id', models.CharField(blank=True, max_length=64, verbose_name='user')),
                 ('session_id', models.UUIDField(blank=True, db_index=True, null=True, verbose_name='session')),
-                ('reason', models.CharField(blank=True, max_length=40, verbose_name='reason')),
+                ('reason', models.CharField(blank=True, max_length=64, verbose_name='reason')),
                 ('actor', models.CharField(blank=True, max_length=150, verbose_name='by')),
                 ('address', models.GenericIPAddressField(blank=True, null=True, verbose_name='address')),
             ],

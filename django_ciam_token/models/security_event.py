@@ -30,7 +30,7 @@ class SecurityEvent(models.Model):
     client_id = models.CharField(_("client_id"), max_length=100, blank=True)
     user_id = models.CharField(_("user"), max_length=64, blank=True)
     session_id = models.UUIDField(_("session"), null=True, blank=True, db_index=True)
-    reason = models.CharField(_("reason"), max_length=40, blank=True)
+    reason = models.CharField(_("reason"), max_length=64, blank=True)
     actor = models.CharField(_("by"), max_length=150, blank=True)
     address = models.GenericIPAddressField(_("address"), null=True, blank=True)
 

@@ -187,7 +187,7 @@ class EndpointView(APIView):
             credentials,
             now=now,
             caller=caller,
-            may_try_imported=self._is_within_limit,
+            is_within_limit=self._is_within_limit,
         )
         if confidential and credentials.secret is None:
             raise InvalidClient(reason="public_client")
@@ -223,7 +223,9 @@ class EndpointView(APIView):
         """Return those of the view's throttles that count failures."""
         return [throttle for throttle in self.get_throttles() if isinstance(throttle, FailureThrottle)]
 
-    def _is_within_limit(self) -> bool:
+    def _is_within_limit(self, bucket: str) -> bool:
+        """Tell whether there were not too many failures, and remember as whose one would be counted."""
+        self.failing["client_id"] = bucket
         return not any(throttle.is_exceeded(**self.failing) for throttle in self.failure_throttles())
 
     def _throttled(self, error: OAuthError) -> OAuthError:

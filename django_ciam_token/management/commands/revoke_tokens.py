@@ -6,7 +6,7 @@ import argparse
 import sys
 import uuid
 from datetime import datetime, time
-from getpass import getpass
+from getpass import getpass, getuser
 from typing import Any
 
 from django.conf import settings
@@ -121,7 +121,11 @@ class Command(TokenCommand):
 
         try:
             return revoke_sessions(
-                reason=RevocationReason.OPERATOR, everything=everything, on_progress=progress, **criteria
+                reason=RevocationReason.OPERATOR,
+                everything=everything,
+                on_progress=progress,
+                actor=_operator(),
+                **criteria,
             )
         except TemporarilyUnavailable as error:
             raise CommandError(
@@ -133,6 +137,14 @@ class Command(TokenCommand):
             self.write_json({"sessions": count, "dry_run": options["dry_run"]})
         else:
             self.stdout.write(text)
+
+
+def _operator() -> str:
+    """Name the account that runs the command, so that the audit trail says who it was."""
+    try:
+        return f"{getuser()} (manage.py)"
+    except (KeyError, OSError):  # A container whose user has no name.
+        return "manage.py"
 
 
 def instant(text: str) -> datetime:
