@@ -213,7 +213,7 @@ def _explain(secrets: Sequence[_StoredSecret], presented: str, now: datetime) ->
     for stored in secrets:
         if hmac.compare_digest(presented.encode(), stored.digest.encode()):
             return "stored_digest_presented"
-        if hmac.compare_digest(digest, stored.digest):
+        if hmac.compare_digest(digest.encode(), stored.digest.encode()):
             return "expired_secret"
     return "wrong_secret"
 
