@@ -85,8 +85,17 @@ def require_unexpired(token: VerifiedAccessToken, *, now: datetime, leeway: time
         raise InvalidToken(reason="not_yet_valid")
 
 
-def require_live(token: VerifiedAccessToken) -> LiveAccessToken:
+def require_live(token: VerifiedAccessToken, *, revocation: bool = True) -> LiveAccessToken:
     """Check in one statement that nothing has ended the token: its own, its session's or its client's end.
+
+    It goes by way of the session because nothing in the token is certain to name the user's row, nor to
+    tell a machine from a user whose ``sub`` is chosen to look like one.
+
+    Args:
+        token: signed by this service, and not yet expired.
+        revocation: whether it matters that the token or its session was revoked, the password changed, or
+            the client's refresh tokens switched off. User, client and scope are checked in any case, and a
+            token without a session is checked in full.
 
     Raises:
         InvalidToken: something has; the reason says what.
@@ -94,33 +103,33 @@ def require_live(token: VerifiedAccessToken) -> LiveAccessToken:
     """
     if token.session_id is None:
         return _require_live_client(token)
-    revoked = RevokedAccessToken.objects.filter(jti=Value(token.jti, output_field=UUIDField()))
-    rows = (
-        RefreshToken.objects.using(sessions.database())
-        .select_related("user", "client")
-        .annotate(token_revoked=Exists(revoked))
-        .filter(pk=token.session_id)
-    )
-    session = retry(lambda: rows.first(), using=sessions.database())
+    using = sessions.database()
+    rows = RefreshToken.objects.using(using).select_related("user", "client").filter(pk=token.session_id)
+    session = retry(lambda: rows.annotate(token_revoked=_is_revoked(token)).first(), using=using)
     if session is None or session.client.client_id != token.client_id:
         raise InvalidToken(reason="unknown_session")
-    if session.token_revoked or session.revoked_at is not None:
+    if revocation and (session.token_revoked or session.revoked_at is not None):
         raise InvalidToken(reason="revoked")
+    require_user = sessions.require_user_unchanged if revocation else sessions.require_user_active
     try:
-        sessions.require_user_unchanged(session)
+        require_user(session)
     except InvalidGrant as error:
         raise InvalidToken(reason=error.reason) from None
-    if not session.client.refresh_tokens_enabled:
+    if revocation and not session.client.refresh_tokens_enabled:
         raise InvalidToken(reason="refresh_tokens_disabled")
     _require_client(session.client, token)
     return LiveAccessToken(verified=token, client=session.client, user=session.user)
 
 
+def _is_revoked(token: VerifiedAccessToken) -> Exists:
+    """Return whether this one token was revoked, to be asked in the statement that reads whose it is."""
+    return Exists(RevokedAccessToken.objects.filter(jti=Value(token.jti, output_field=UUIDField())))
+
+
 def _require_live_client(token: VerifiedAccessToken) -> LiveAccessToken:
     """Check a token without a session: of a client that has no refresh tokens."""
     using = router.db_for_write(Client)
-    revoked = RevokedAccessToken.objects.filter(jti=Value(token.jti, output_field=UUIDField()))
-    rows = Client.objects.using(using).annotate(token_revoked=Exists(revoked))
+    rows = Client.objects.using(using).annotate(token_revoked=_is_revoked(token))
     client = retry(lambda: rows.filter(client_id=token.client_id).first(), using=using)
     if client is None or client.client_id != token.client_id:
         raise InvalidToken(reason="unknown_client")

@@ -25,12 +25,11 @@ from rest_framework.exceptions import APIException, AuthenticationFailed, ParseE
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from django_ciam_token import access_tokens, scopes, sessions
-from django_ciam_token.access_tokens import LiveAccessToken, VerifiedAccessToken
+from django_ciam_token import access_tokens, scopes
+from django_ciam_token.access_tokens import LiveAccessToken
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidRequest, InvalidScope, InvalidToken, TemporarilyUnavailable
-from django_ciam_token.models import Client, RefreshToken
-from django_ciam_token.transactions import retry
+from django_ciam_token.models import Client
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -206,41 +205,11 @@ def accept(token: str, *, now: datetime) -> LiveAccessToken:
     audience, audiences = verified.claims["aud"], ciam_settings.RESOURCE_AUDIENCES
     if audiences is not None and audience not in audiences:
         raise InvalidToken(reason="wrong_audience")
-    judge = access_tokens.require_live if ciam_settings.RESOURCE_CHECKS_REVOCATION else _require_known
-    live = judge(verified)
+    live = access_tokens.require_live(verified, revocation=ciam_settings.RESOURCE_CHECKS_REVOCATION)
     # An audience that the operator gave the client is meant for some API: perhaps not for this one.
     if audiences is None and audience != live.client.client_id:
         raise InvalidToken(reason="wrong_audience")
     return live
-
-
-def _require_known(token: VerifiedAccessToken) -> LiveAccessToken:
-    """Check user and client in one statement, but not whether the session or the token was ended.
-
-    It goes by way of the session because nothing in the token is certain to name the user's row, nor to
-    tell a machine from a user whose ``sub`` is chosen to look like one.
-
-    Raises:
-        InvalidToken: the user or client is disabled or gone, or the scope was withdrawn.
-        TemporarilyUnavailable: the database refused.
-    """
-    if token.session_id is None:
-        # The client has to be read in any case, and revocation is known from the same statement.
-        return access_tokens.require_live(token)
-    using = sessions.database()
-    rows = RefreshToken.objects.using(using).select_related("user", "client").filter(pk=token.session_id)
-    session = retry(lambda: rows.first(), using=using)
-    if session is None or session.client.client_id != token.client_id:
-        raise InvalidToken(reason="unknown_session")
-    client, user = session.client, session.user
-    # A row whose user is gone (no foreign keys in the database) must not become a machine's.
-    if session.user_id is not None and (user is None or not getattr(user, "is_active", True)):
-        raise InvalidToken(reason="unknown_user")
-    if not client.is_active:
-        raise InvalidToken(reason="client_disabled")
-    if not scopes.is_within(token.scope, client.scopes):
-        raise InvalidToken(reason="scope_withdrawn")
-    return LiveAccessToken(verified=token, client=client, user=user)
 
 
 class TokenHasScopes(BasePermission):

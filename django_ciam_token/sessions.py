@@ -288,11 +288,11 @@ def session_auth_hash(user: AbstractBaseUser | None) -> str:
     return "" if hash_of is None else _digest_of_hash(hash_of())
 
 
-def require_user_unchanged(session: RefreshToken) -> None:
-    """Check that the session's user, if it has one, is active and has the password of when it began.
+def require_user_active(session: RefreshToken) -> None:
+    """Check that the session's user, if it has one, is there and active.
 
     Raises:
-        InvalidGrant: neither is so.
+        InvalidGrant: it is not so.
     """
     user = session.user
     if session.user_id is None:
@@ -303,7 +303,17 @@ def require_user_unchanged(session: RefreshToken) -> None:
         raise InvalidGrant(reason="user_deleted")
     if not getattr(user, "is_active", True):
         raise InvalidGrant(reason="user_disabled")
-    if not ciam_settings.END_SESSIONS_ON_PASSWORD_CHANGE:
+
+
+def require_user_unchanged(session: RefreshToken) -> None:
+    """Check that the session's user, if it has one, is active and has the password of when it began.
+
+    Raises:
+        InvalidGrant: it is not so.
+    """
+    require_user_active(session)
+    user = session.user
+    if user is None or not ciam_settings.END_SESSIONS_ON_PASSWORD_CHANGE:
         return
     hashes = [session_auth_hash(user)]
     # As django.contrib.auth does for its own sessions: SECRET_KEY is part of the hash.

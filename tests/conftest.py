@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.core.cache import cache
-from django.db import models
+from django.db import OperationalError, connection, models
 from django.dispatch import Signal
 from django.http import HttpResponse
 from django.test import Client as Browser
@@ -131,6 +131,24 @@ def machine(db: None) -> Client:
 def first_tokens(web_client: Client, user: Any) -> dict[str, Any]:
     """The first tokens of `user` for `web_client`."""
     return issue_tokens(client=web_client, user=user)
+
+
+@pytest.fixture
+def break_next_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let the connection break in the next COMMIT, after it succeeded and before it says so."""
+
+    def break_next_commit() -> None:
+        commit, failures = connection._commit, []
+
+        def uncertain_commit() -> None:
+            commit()
+            if not failures:
+                failures.append(1)
+                raise OperationalError("server closed the connection unexpectedly")
+
+        monkeypatch.setattr(connection, "_commit", uncertain_commit)
+
+    return break_next_commit
 
 
 Refresh = Callable[..., HttpResponse]

@@ -653,18 +653,10 @@ def test_a_commit_that_fails_is_repeated(web_client, first_tokens, refresh, sess
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("grace_period", [0, 30])
 def test_a_commit_whose_outcome_was_lost_is_recognised_as_ours(
-    web_client, first_tokens, refresh, session, monkeypatch, settings, grace_period
+    web_client, first_tokens, refresh, session, break_next_commit, settings, grace_period
 ):
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "REFRESH_TOKEN_GRACE_PERIOD": grace_period}
-    commit, failures = connection._commit, []
-
-    def uncertain_commit():
-        commit()
-        if not failures:
-            failures.append(1)
-            raise OperationalError("server closed the connection unexpectedly")
-
-    monkeypatch.setattr(connection, "_commit", uncertain_commit)
+    break_next_commit()
 
     response = refresh(web_client, first_tokens["refresh_token"])
 
@@ -676,19 +668,11 @@ def test_a_commit_whose_outcome_was_lost_is_recognised_as_ours(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_reuse_whose_commit_broke_is_still_reported_once(
-    web_client, first_tokens, refresh, session, traces, monkeypatch
+    web_client, first_tokens, refresh, session, traces, break_next_commit
 ):
     second = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
     refresh(web_client, second)
-    commit, failures = connection._commit, []
-
-    def uncertain_commit():
-        commit()
-        if not failures:
-            failures.append(1)
-            raise OperationalError("server closed the connection unexpectedly")
-
-    monkeypatch.setattr(connection, "_commit", uncertain_commit)
+    break_next_commit()
 
     assert_refused(refresh(web_client, first_tokens["refresh_token"]))
 

@@ -624,7 +624,7 @@ def test_keys_that_cannot_be_read_are_answered_503(monkeypatch, access_token):
 
 @pytest.mark.parametrize("error", [OperationalError, ProgrammingError])
 def test_any_other_database_error_is_answered_503_and_logged(monkeypatch, traces, access_token, error):
-    def fail(token):
+    def fail(token, **options):
         raise error("no such table")
 
     monkeypatch.setattr(access_tokens, "require_live", fail)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.db import OperationalError, connection
 from django.utils import timezone
 
 from django_ciam_token import clients, signing_keys
@@ -12,24 +11,15 @@ from django_ciam_token.models import ClientSecret, SigningKey
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def _commit_breaks(monkeypatch):
-    commit, failures = connection._commit, []
-
-    def uncertain_commit():
-        commit()
-        if not failures:
-            failures.append(1)
-            raise OperationalError("server closed the connection unexpectedly")
-
-    monkeypatch.setattr(connection, "_commit", uncertain_commit)
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch):
     monkeypatch.setattr("django_ciam_token.transactions.time.sleep", lambda seconds: None)
 
 
 def test_a_client_secret_is_replaced_once_and_the_present_one_keeps_its_overlap(
-    web_client, monkeypatch, request
+    web_client, break_next_commit
 ):
-    request.getfixturevalue("_commit_breaks")
+    break_next_commit()
 
     secret = clients.rotate_client_secret(web_client)
 
@@ -38,8 +28,8 @@ def test_a_client_secret_is_replaced_once_and_the_present_one_keeps_its_overlap(
     assert (new.last_four, new.expires_at) == (secret[-4:], None)
 
 
-def test_a_signing_key_is_made_once(request):
-    request.getfixturevalue("_commit_breaks")
+def test_a_signing_key_is_made_once(break_next_commit):
+    break_next_commit()
 
     key = signing_keys.rotate(algorithm="ES256")
 
