@@ -1,7 +1,8 @@
 """What is stored: clients and their secrets, sessions, signing keys."""
 
 from django_ciam_token.models.client import ApplicationType, Client, ClientSecret
-from django_ciam_token.models.refresh_token import RefreshToken, RevocationReason
+from django_ciam_token.models.refresh_count import RefreshCount
+from django_ciam_token.models.refresh_token import RefreshToken, RevocationReason, SessionState
 from django_ciam_token.models.revoked_access_token import RevokedAccessToken
 from django_ciam_token.models.security_event import EventType, SecurityEvent
 from django_ciam_token.models.signing_key import SigningKey, SigningKeyState
@@ -11,10 +12,12 @@ __all__ = [
     "Client",
     "ClientSecret",
     "EventType",
+    "RefreshCount",
     "RefreshToken",
     "RevocationReason",
     "RevokedAccessToken",
     "SecurityEvent",
+    "SessionState",
     "SigningKey",
     "SigningKeyState",
 ]

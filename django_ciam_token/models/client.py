@@ -185,6 +185,7 @@ class Client(models.Model):
         verbose_name = _("client")
         verbose_name_plural = _("clients")
         ordering = ("name", "pk")
+        permissions = (("rotate_client_secret", _("Can give a client a new secret")),)
 
     def __str__(self) -> str:
         return self.name
@@ -251,6 +252,8 @@ class ClientSecret(models.Model):
     last_four = models.CharField(_("ends with"), max_length=4, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True, editable=False)
+    # To the hour: a write with every refresh would make this row the slowest of all.
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("client secret")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -19,6 +21,17 @@ class RevocationReason(models.TextChoices):
     USER = "user", _("by the user")
 
 
+class SessionState(models.TextChoices):
+    """Where a session is in its life."""
+
+    LIVE = "live", _("live")
+    IDLE_EXPIRED = "idle_expired", _("expired unused")
+    """Nobody refreshed it in time."""
+    EXPIRED = "expired", _("expired")
+    """It reached the end that no refresh extends."""
+    REVOKED = "revoked", _("revoked")
+
+
 class RefreshToken(models.Model):
     """A session (token family): the one refresh token that is current, and its circumstances.
 
@@ -28,15 +41,19 @@ class RefreshToken(models.Model):
     - The key is a UUIDv7: 16 bytes on PostgreSQL and MariaDB, drawn by any host without asking, part of the
       token string (so a refresh needs this one index and the table can be partitioned or distributed
       by it), and ascending, so that inserts touch few pages and a walk in key order goes from old to new.
-    - The only further indexes are the two foreign keys, for "all sessions of this user" and "of
-      this client". A rotation writes neither, nor any other indexed column, so on PostgreSQL it is a
+    - The only further indexes are for "all sessions of this user" and "the newest sessions of this
+      client". A rotation writes neither, nor any other indexed column, so on PostgreSQL it is a
       heap-only update that no index hears of; therefore expiry has no index, and the clean-up walks
       the key instead. The migration leaves room on each page for such updates.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     client = models.ForeignKey(
-        Client, on_delete=models.CASCADE, related_name="refresh_tokens", verbose_name=_("client")
+        Client,
+        on_delete=models.CASCADE,
+        related_name="refresh_tokens",
+        verbose_name=_("client"),
+        db_index=False,  # The index below begins with it.
     )
     # Deleting a user must delete the sessions: a row without a user is a machine's, and SET_NULL would
     # turn one into the other.
@@ -72,6 +89,8 @@ class RefreshToken(models.Model):
     class Meta:
         verbose_name = _("session")
         verbose_name_plural = _("sessions")
+        permissions = (("revoke_refreshtoken", _("Can end sessions")),)
+        indexes = (models.Index(fields=("client", "id"), name="ciam_session_of_client"),)
 
     def __str__(self) -> str:
         return str(self.pk)
@@ -80,3 +99,15 @@ class RefreshToken(models.Model):
     def scopes(self) -> tuple[str, ...]:
         """The scope first granted."""
         return tuple(self.scope.split())
+
+    def state(self, now: datetime) -> SessionState:
+        """Return the state at an instant, which a refresh at that instant would meet.
+
+        The client must have been fetched: how long sessions last is its matter.
+        """
+        if self.revoked_at is not None:
+            return SessionState.REVOKED
+        lifetime = self.client.effective_session_lifetime
+        if lifetime is not None and self.issued_at + lifetime <= now:
+            return SessionState.EXPIRED
+        return SessionState.IDLE_EXPIRED if self.expires_at <= now else SessionState.LIVE

@@ -38,6 +38,7 @@ class SecurityEvent(models.Model):
         verbose_name = _("security event")
         verbose_name_plural = _("security events")
         ordering = ("-pk",)
+        indexes = (models.Index(fields=("event", "at"), name="ciam_event_at"),)
 
     def __str__(self) -> str:
         return f"{self.event} {self.at:%Y-%m-%d %H:%M:%S}"

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import Enum
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
-class SigningKeyState(Enum):
+class SigningKeyState(models.TextChoices):
     """Where a key is in its life."""
 
-    PUBLISHED = "published"
+    PUBLISHED = "published", _("published")
     """In the JWK Set, so that verifiers come to know it; not yet signing."""
-    ACTIVE = "active"
+    ACTIVE = "active", _("active")
     """Signing."""
-    RETIRED = "retired"
+    RETIRED = "retired", _("retired")
     """In the JWK Set for the tokens that it has signed; no longer signing."""
-    REMOVED = "removed"
+    REMOVED = "removed", _("removed")
     """Gone from the JWK Set: whatever it signed is refused."""
 
 
@@ -39,6 +38,7 @@ class SigningKey(models.Model):
         verbose_name = _("signing key")
         verbose_name_plural = _("signing keys")
         ordering = ("-active_at", "-pk")
+        permissions = (("rotate_signingkey", _("Can rotate signing keys")),)
 
     def __str__(self) -> str:
         return self.kid

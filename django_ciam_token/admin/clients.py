@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
-from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -20,14 +16,13 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import keyring
 from django_ciam_token.clients import add_first_secret
-from django_ciam_token.models import Client, ClientSecret, RefreshToken, SecurityEvent, SigningKey
+from django_ciam_token.models import Client, ClientSecret
 
 if TYPE_CHECKING:
     _ClientAdmin = admin.ModelAdmin[Client]
-    _ReadOnly = admin.ModelAdmin[Any]
     _SecretInline = admin.TabularInline[ClientSecret, Client]
 else:
-    _ClientAdmin = _ReadOnly = admin.ModelAdmin
+    _ClientAdmin = admin.ModelAdmin
     _SecretInline = admin.TabularInline
 
 _NEW_SECRET: Final = "django_ciam_token_new_secret"
@@ -130,88 +125,6 @@ class ClientAdmin(_ClientAdmin):
 
     def _url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:django_ciam_token_{name}", args=args, current_app=self.admin_site.name)
-
-
-class ReadOnlyAdmin(_ReadOnly):
-    """Pages to look at: rows of these tables are made and changed by the service alone."""
-
-    actions = None
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Return False."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False."""
-        return False
-
-
-@admin.register(RefreshToken)
-class RefreshTokenAdmin(ReadOnlyAdmin):
-    """Sessions.
-
-    Who has the permission may delete one: Django asks for it when a user or client is deleted, whose
-    sessions go along.
-    """
-
-    list_display = ("id", "user", "client", "issued_at", "rotated_at", "expires_at", "revoked_at")
-    list_select_related = ("user", "client")
-    list_filter = ("client",)
-    fields = (
-        "id",
-        *("user", "client", "scope", "generation"),
-        *("auth_time", "issued_at", "rotated_at", "expires_at", "revoked_at", "revoked_reason"),
-        *("last_address", "last_user_agent"),
-    )
-    ordering = ("-pk",)
-    show_full_result_count = False
-    search_help_text = _("Session id, client_id or user name")
-
-    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        """Search by what identifies a user on this site."""
-        return ("client__client_id", f"user__{get_user_model().USERNAME_FIELD}")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Find a session by its id as well, through the primary key."""
-        try:
-            return queryset.filter(pk=uuid.UUID(search_term.strip())), False
-        except ValueError:
-            return super().get_search_results(request, queryset, search_term)
-
-
-@admin.register(SecurityEvent)
-class SecurityEventAdmin(ReadOnlyAdmin):
-    """The audit trail."""
-
-    list_display = ("at", "event", "client_id", "user_id", "session_id", "reason", "actor", "address")
-    list_filter = ("event",)
-    search_fields = ("=client_id", "=user_id")
-    fields = list_display
-    show_full_result_count = False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: a trail is only added to."""
-        return False
-
-
-@admin.register(SigningKey)
-class SigningKeyAdmin(ReadOnlyAdmin):
-    """Signing keys; the private halves are shown nowhere."""
-
-    list_display = ("kid", "algorithm", "state", "created_at", "active_at", "retired_at", "removed_at")
-    search_fields = ("kid",)
-    fields = (*list_display, "public_jwk")
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: keys are rotated, and stay for the tokens that they signed."""
-        return False
-
-    @admin.display(description=_("state"))
-    def state(self, key: SigningKey) -> str:
-        """Return the present state."""
-        return key.state(timezone.now()).value
 
 
 @sensitive_variables()

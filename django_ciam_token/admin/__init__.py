@@ -1,0 +1,11 @@
+"""The console of the token service, within Django's admin.
+
+Nothing secret is on any page, but for a new client secret, once.
+"""
+
+from django_ciam_token.admin.clients import ClientAdmin
+from django_ciam_token.admin.events import SecurityEventAdmin
+from django_ciam_token.admin.sessions import RefreshTokenAdmin
+from django_ciam_token.admin.signing_keys import SigningKeyAdmin
+
+__all__ = ["ClientAdmin", "RefreshTokenAdmin", "SecurityEventAdmin", "SigningKeyAdmin"]

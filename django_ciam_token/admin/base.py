@@ -1,0 +1,147 @@
+"""What the admin pages share: addresses, permissions, and a confirmation before whatever can't be undone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import django
+from django import forms
+from django.contrib import admin
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+View = Callable[..., HttpResponse]
+
+# Django 6.1 made the breadcrumbs a list, and its style sheet knows no other.
+_BREADCRUMBS_ARE_A_LIST: Final = django.VERSION >= (6, 1)
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """A question before a change; the page that asks it has nothing but a POST form with a CSRF token."""
+
+    title: str
+    question: str
+    button: str
+    cancel_url: str
+    details: Iterable[str] = ()
+    """What else to know, a sentence each."""
+    form: forms.Form | None = None
+    hidden: Iterable[tuple[str, str]] = ()
+    """Names and values that the next request needs again."""
+    is_dangerous: bool = True
+    trail: Iterable[tuple[str, str]] = field(default_factory=list)
+    """Breadcrumbs between the list and this page: addresses and titles."""
+
+
+class TokenAdmin(_ModelAdmin):
+    """Addresses, permissions and confirmations."""
+
+    class Media:
+        css = {"all": ("django_ciam_token/admin.css",)}
+        js = ("django_ciam_token/admin.js",)
+
+    def route(self, pattern: str, view: View, name: str) -> URLPattern:
+        """Return a URL for a view of staff; its name is ``<app>_<name>``."""
+        return path(pattern, self.admin_site.admin_view(view), name=f"{self.opts.app_label}_{name}")
+
+    def url(self, name: str, *args: Any) -> str:
+        """Return the address of a page of this app in this admin site."""
+        return reverse(f"admin:{self.opts.app_label}_{name}", args=args, current_app=self.admin_site.name)
+
+    def may(self, request: HttpRequest, action: str, model: type[Model] | None = None) -> bool:
+        """Tell whether the operator has a permission, such as ``revoke``, for a model."""
+        opts = (model or self.model)._meta
+        return request.user.has_perm(f"{opts.app_label}.{get_permission_codename(action, opts)}")
+
+    def require(self, allowed: bool) -> None:
+        """Refuse the request if something is not allowed.
+
+        Raises:
+            PermissionDenied: it is not.
+        """
+        if not allowed:
+            raise PermissionDenied
+
+    def page(
+        self,
+        request: HttpRequest,
+        template: str,
+        *,
+        title: str,
+        trail: Iterable[tuple[str, str]] = (),
+        **context: Any,
+    ) -> TemplateResponse:
+        """Render a page of our own within the admin."""
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        shared = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "media": self.media,
+            "trail": [(self.url(f"{self.opts.model_name}_changelist"), self.plural_name()), *trail],
+            "breadcrumbs_are_a_list": _BREADCRUMBS_ARE_A_LIST,
+        }
+        return TemplateResponse(request, f"admin/django_ciam_token/{template}", {**shared, **context})
+
+    def confirm(self, request: HttpRequest, confirmation: Confirmation) -> TemplateResponse:
+        """Ask before a change."""
+        return self.page(
+            request,
+            "confirm.html",
+            title=confirmation.title,
+            trail=confirmation.trail,
+            confirmation=confirmation,
+        )
+
+    def plural_name(self) -> str:
+        """Return the title of the list."""
+        name = str(self.opts.verbose_name_plural)
+        return name[:1].upper() + name[1:]
+
+
+class ReadOnlyAdmin(TokenAdmin):
+    """Pages to look at: rows of these tables are made and changed by the service alone."""
+
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return False."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False."""
+        return False
+
+
+def is_confirmed(request: HttpRequest) -> bool:
+    """Tell whether the operator has just answered a confirmation."""
+    return request.method == "POST" and request.POST.get("confirmed") == "yes"
+
+
+def copyable(text: str) -> SafeString:
+    """Write a text with a button that copies it."""
+    return format_html(
+        '<span class="ciam-copyable"><code>{}</code>'
+        '<button type="button" class="ciam-copy" data-ciam-copy="{}" data-ciam-copied="{}" hidden>{}'
+        '<span class="visually-hidden"> {}</span></button></span>',
+        text,
+        text,
+        _("Copied"),
+        _("Copy"),
+        text,
+    )

@@ -1,0 +1,28 @@
+"""How many refreshes there were, by day."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class RefreshCount(models.Model):
+    """The refreshes of a day (UTC), written by one shard.
+
+    A refresh itself is no security event and writes none. Each process counts in memory and adds to one
+    of a few rows now and then; several rows, so that processes seldom wait for each other.
+    """
+
+    day = models.DateField(_("day"), editable=False)
+    shard = models.PositiveSmallIntegerField(editable=False)
+    count = models.PositiveBigIntegerField(_("refreshes"), default=0, editable=False)
+
+    class Meta:
+        verbose_name = _("refresh count")
+        verbose_name_plural = _("refresh counts")
+        constraints = (models.UniqueConstraint(fields=("day", "shard"), name="ciam_refresh_count_of_day"),)
+        # Figures that the service keeps for itself: nobody is given rights to them.
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.count}"
