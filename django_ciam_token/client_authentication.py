@@ -9,26 +9,27 @@ import hmac
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import unquote_plus
 
 from django.contrib.auth.hashers import check_password
-from django.db import router
-from django.db.models import F
+from django.db import router, transaction
+from django.db.models import F, Q
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import signals
 from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.errors import InvalidClient, InvalidRequest
-from django_ciam_token.models import Client
-from django_ciam_token.transactions import retry
+from django_ciam_token.models import Client, ClientSecret
+from django_ciam_token.transactions import UNAVAILABLE, retry
 
 logger = logging.getLogger("django_ciam_token")
 
 DIGEST_PREFIX: Final = "sha256$"
 # Under which all client_ids are counted that do not exist: it is not one that a client can have.
 UNKNOWN: Final = ""
+_LAST_USE_IS_NOTED_EVERY: Final = timedelta(hours=1)
 # Never equal to a digest: its hexadecimal part is no hexadecimal.
 _NO_DIGEST: Final = DIGEST_PREFIX + "-" * 64
 
@@ -43,8 +44,10 @@ class Credentials:
 
 @dataclass(frozen=True)
 class _StoredSecret:
+    pk: int
     digest: str = field(repr=False)
     expires_at: datetime | None
+    last_used_at: datetime | None
 
     @property
     def is_ours(self) -> bool:
@@ -135,6 +138,7 @@ def authenticate(
     bucket = UNKNOWN if client is None else client.client_id
     failure = _check(client, secrets, credentials.secret, now, lambda: is_within_limit(bucket))
     if client is not None and failure is None:
+        _note_use(secrets, credentials.secret, now)
         return client
     reason = failure or "unknown_client"
     # What an unknown client sent as its name might be anything, a secret in the wrong field included.
@@ -167,7 +171,12 @@ def _find(client_id: str) -> tuple[Client | None, Sequence[_StoredSecret]]:
     rows = (
         Client.objects.using(_database())
         .filter(client_id=client_id)
-        .annotate(stored_digest=F("secrets__secret_digest"), stored_expires_at=F("secrets__expires_at"))
+        .annotate(
+            stored_pk=F("secrets__pk"),
+            stored_digest=F("secrets__secret_digest"),
+            stored_expires_at=F("secrets__expires_at"),
+            stored_last_used_at=F("secrets__last_used_at"),
+        )
         .order_by()
     )
     # A trailing space is nothing to MariaDB, so what came back is compared once more.
@@ -175,7 +184,12 @@ def _find(client_id: str) -> tuple[Client | None, Sequence[_StoredSecret]]:
         client for client in retry(lambda: list(rows), using=_database()) if client.client_id == client_id
     ]
     secrets = [
-        _StoredSecret(digest=client.stored_digest, expires_at=client.stored_expires_at)
+        _StoredSecret(
+            pk=client.stored_pk,
+            digest=client.stored_digest,
+            expires_at=client.stored_expires_at,
+            last_used_at=client.stored_last_used_at,
+        )
         for client in found
         if client.stored_digest is not None
     ]
@@ -205,6 +219,39 @@ def _check(
     if any(matched):
         return None
     return _explain(secrets, presented, now)
+
+
+@sensitive_variables()
+def _note_use(secrets: Sequence[_StoredSecret], presented: str | None, now: datetime) -> None:
+    """Write down that a secret is in use, so that an operator sees whether a replaced one still is.
+
+    At most once an hour for each secret, and only for what it is worth: a refresh does not fail for it.
+    """
+    due = [
+        stored
+        for stored in secrets
+        if (stored.last_used_at is None or now - stored.last_used_at >= _LAST_USE_IS_NOTED_EVERY)
+        and (stored.expires_at is None or stored.expires_at > now)
+    ]
+    if not due:
+        return
+    # An imported secret is not hashed slowly once more: it is the only one that is not ours.
+    digest = secret_digest(presented or "")
+    used = [stored for stored in due if not stored.is_ours or hmac.compare_digest(stored.digest, digest)]
+    if not used:
+        return
+    using = _database()
+    is_due = Q(last_used_at=None) | Q(last_used_at__lte=now - _LAST_USE_IS_NOTED_EVERY)
+    try:
+        # Of many requests at once, one writes: the condition is part of the UPDATE.
+        with transaction.atomic(using=using):
+            ClientSecret.objects.using(using).filter(is_due, pk=used[0].pk).update(last_used_at=now)
+    except UNAVAILABLE as error:
+        logger.warning(
+            "The use of a client secret could not be noted: %s",
+            type(error).__name__,
+            extra={"event": "client_secret_use_not_noted"},
+        )
 
 
 def _explain(secrets: Sequence[_StoredSecret], presented: str, now: datetime) -> str:

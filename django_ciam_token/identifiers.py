@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 import uuid
+from datetime import datetime
 
 
 def uuid7() -> uuid.UUID:
@@ -19,3 +20,9 @@ def uuid7() -> uuid.UUID:
     value = value & ~(0xF << 76) | 0x7 << 76  # version 7
     value = value & ~(0x3 << 62) | 0x2 << 62  # variant 10
     return uuid.UUID(int=value)
+
+
+def lowest_uuid7(at: datetime) -> uuid.UUID:
+    """Return the bound below all UUIDs that `uuid7` gives from an instant on: a key range is a time range."""
+    milliseconds = max(0, int(at.timestamp() * 1_000))
+    return uuid.UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80)

@@ -6,6 +6,7 @@ A refresh is ever under way somewhere, so every UPDATE repeats the conditions th
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections, transaction
 from django.db.models import DateTimeField, ExpressionWrapper, Q, QuerySet
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
-from django_ciam_token import signals
+from django_ciam_token import access_tokens, keyring, signals, token_string
 from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.models import Client, RefreshToken, RevocationReason
 from django_ciam_token.sessions import database, since_rotation
@@ -122,6 +124,26 @@ def list_sessions(
     return [SessionInfo.of(session, since_rotation=session.since_rotation, now=now) for session in found]
 
 
+@sensitive_variables()
+def session_of_token(token: str) -> uuid.UUID | None:
+    """Return the id of the session that a token was issued in, without judging whether either is live.
+
+    Args:
+        token: a refresh token, however old, or an access token.
+
+    Returns:
+        None if it is an access token that belongs to no session.
+
+    Raises:
+        InvalidToken: it is neither, or not of this service.
+        TemporarilyUnavailable: the signing keys can't be read.
+    """
+    try:
+        return token_string.authenticate(token, keyring.token_keys()).family
+    except token_string.NotGenuine:
+        return access_tokens.verify(token, now=timezone.now()).session_id
+
+
 def revoke_sessions(
     sessions: QuerySet[RefreshToken] | None = None,
     *,
@@ -136,6 +158,7 @@ def revoke_sessions(
     actor: str = "",
     caller: Caller = NOBODY,
     batch_size: int = BATCH_SIZE,
+    max_seconds: float | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> int:
     """End for good the live sessions that meet every criterion given; return how many this call ended.
@@ -156,6 +179,7 @@ def revoke_sessions(
         actor: who did it, if it was a person: a user name.
         caller: from where the request came.
         batch_size: how many are ended in one transaction.
+        max_seconds: stop after the batch that takes it past this; the same call again ends the rest.
         on_progress: called after each batch with the number ended so far.
 
     Raises:
@@ -178,6 +202,7 @@ def revoke_sessions(
     using = database()
     chosen = RefreshToken.objects.all() if sessions is None else sessions
     live = chosen.using(using).filter(_live_at(timezone.now() - _REFRESH_UNDER_WAY), *criteria)
+    until = None if max_seconds is None else time.monotonic() + max_seconds
     ended, last = 0, None
     size = fitting_batch_size(batch_size, using=using)
     while True:
@@ -189,7 +214,7 @@ def revoke_sessions(
             ended += _revoke_batch(live, batch, reason=reason, actor=actor, caller=caller)
             if on_progress is not None:
                 on_progress(ended)
-        if len(batch) < size:
+        if len(batch) < size or (until is not None and time.monotonic() >= until):
             return ended
         last = batch[-1]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import factory
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 
 from django_ciam_token.clients import create_client
 from django_ciam_token.models import Client
@@ -17,7 +18,10 @@ class UserFactory(factory.django.DjangoModelFactory):
 
 
 class ClientFactory(factory.django.DjangoModelFactory):
-    """A client of the given type; `client.plain_secret` is the secret a confidential one got."""
+    """A client of the given type; `client.plain_secret` is the secret a confidential one got.
+
+    Its secret is in use already, so that tests that count statements see what an ordinary request costs.
+    """
 
     class Meta:
         model = Client
@@ -30,4 +34,5 @@ class ClientFactory(factory.django.DjangoModelFactory):
     @classmethod
     def _create(cls, model_class: type[Client], *args: object, **fields: object) -> Client:
         client, client.plain_secret = create_client(**fields)
+        client.secrets.update(last_used_at=timezone.now())
         return client

@@ -164,7 +164,9 @@ def test_basic_is_a_scheme_in_any_case(authorization, expected):
 
 def test_no_repr_shows_a_secret():
     assert repr(Credentials(client_id="app", secret="hush")) == "Credentials(client_id='app')"
-    assert "hush" not in repr(client_authentication._StoredSecret(digest="hush", expires_at=None))
+    assert "hush" not in repr(
+        client_authentication._StoredSecret(pk=1, digest="hush", expires_at=None, last_used_at=None)
+    )
 
 
 def credentials(client, secret):

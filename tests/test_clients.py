@@ -40,6 +40,7 @@ def test_a_confidential_client_gets_a_secret_of_which_only_the_digest_is_stored(
         "secret_digest": secret_digest(secret),
         "last_four": secret[-4:],
         "expires_at": None,
+        "last_used_at": None,
     }
     assert secret not in repr(list(ClientSecret.objects.values()) + list(Client.objects.values()))
 

@@ -14,7 +14,7 @@ from django.db import OperationalError
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from django_ciam_token import transactions
+from django_ciam_token import access_tokens, transactions
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.management.commands import purge_tokens, revoke_tokens
@@ -322,7 +322,7 @@ def test_revoke_tokens_changes_nothing_if_the_keys_can_not_be_read(run, typed, m
     def refuse(*args, **kwargs):
         raise TemporarilyUnavailable
 
-    monkeypatch.setattr(revoke_tokens.access_tokens, "verify", refuse)
+    monkeypatch.setattr(access_tokens, "verify", refuse)
     typed("x")
 
     with pytest.raises(CommandError, match="nothing was changed"):

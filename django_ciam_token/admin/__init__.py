@@ -7,5 +7,6 @@ from django_ciam_token.admin.clients import ClientAdmin
 from django_ciam_token.admin.events import SecurityEventAdmin
 from django_ciam_token.admin.sessions import RefreshTokenAdmin
 from django_ciam_token.admin.signing_keys import SigningKeyAdmin
+from django_ciam_token.admin.users import SessionsOfUserMixin
 
-__all__ = ["ClientAdmin", "RefreshTokenAdmin", "SecurityEventAdmin", "SigningKeyAdmin"]
+__all__ = ["ClientAdmin", "RefreshTokenAdmin", "SecurityEventAdmin", "SessionsOfUserMixin", "SigningKeyAdmin"]

@@ -87,7 +87,7 @@ class TokenAdmin(_ModelAdmin):
         **context: Any,
     ) -> TemplateResponse:
         """Render a page of our own within the admin."""
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         shared = {
             **self.admin_site.each_context(request),
             "title": title,
@@ -117,7 +117,7 @@ class TokenAdmin(_ModelAdmin):
 class ReadOnlyAdmin(TokenAdmin):
     """Pages to look at: rows of these tables are made and changed by the service alone."""
 
-    actions = None
+    actions: Any = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False."""

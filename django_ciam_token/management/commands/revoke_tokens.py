@@ -15,7 +15,6 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from django.views.decorators.debug import sensitive_variables
 
-from django_ciam_token import access_tokens, keyring, token_string
 from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
 from django_ciam_token.management.commands import (
     TokenCommand,
@@ -25,7 +24,7 @@ from django_ciam_token.management.commands import (
     find_user,
 )
 from django_ciam_token.models import Client, RevocationReason
-from django_ciam_token.session_management import revoke_sessions, select_sessions
+from django_ciam_token.session_management import revoke_sessions, select_sessions, session_of_token
 from django_ciam_token.sessions import database
 from django_ciam_token.transactions import retry
 
@@ -178,11 +177,7 @@ def _ago(text: str) -> datetime:
 def _session_of_token() -> uuid.UUID:
     token = (getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
     try:
-        return token_string.authenticate(token, keyring.token_keys()).family
-    except token_string.NotGenuine:
-        pass
-    try:
-        session_id = access_tokens.verify(token, now=timezone.now()).session_id
+        session_id = session_of_token(token)
     except InvalidToken:
         raise CommandError("That is neither a refresh token nor an access token of this service.") from None
     except TemporarilyUnavailable as error:

@@ -1,0 +1,167 @@
+"""Looking for sessions in a table of any size.
+
+Every page reads a bounded number of rows: the newest that match, by the primary key, which ascends with
+time. A rotation writes no index, so nothing else is indexed; what is rare among the sessions is looked for
+among the newest of them, and the page says so.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.core.paginator import Page, Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+
+from django_ciam_token.identifiers import lowest_uuid7
+from django_ciam_token.models import Client, RefreshToken, RevocationReason, SessionState
+
+if TYPE_CHECKING:
+    _Paginator = Paginator[RefreshToken]
+else:
+    _Paginator = Paginator
+
+MOST_SHOWN: Final = 1_000
+"""How many sessions one search leads to at most; nobody turns more pages than that."""
+WINDOW: Final = 50_000
+"""Among how many of the newest sessions a state is looked for."""
+_MOST_MATCHES: Final = 100
+_MOST_CLIENTS: Final = 50
+
+
+class BoundedPaginator(_Paginator):
+    """Pages of the newest rows up to a limit, without ever counting the table."""
+
+    @cached_property
+    def keys(self) -> list[uuid.UUID]:
+        """Return the keys of all rows that have a page."""
+        rows: QuerySet[RefreshToken] = self.object_list  # type: ignore[assignment]
+        return list(rows.order_by("-pk").values_list("pk", flat=True)[:MOST_SHOWN])
+
+    @cached_property
+    def count(self) -> int:
+        """Return how many rows have a page."""
+        return len(self.keys)
+
+    def page(self, number: int | str) -> Page[RefreshToken]:
+        """Return a page; its rows are read by key."""
+        number = self.validate_number(number)
+        first = (number - 1) * self.per_page
+        rows: QuerySet[RefreshToken] = self.object_list  # type: ignore[assignment]
+        # Not the search once more: each page would walk through the table again.
+        found = rows.model._default_manager.using(rows.db).filter(
+            pk__in=self.keys[first : first + self.per_page]
+        )
+        return Page(found.select_related("client", "user").order_by("-pk"), number, self)
+
+
+def search(sessions: QuerySet[RefreshToken], term: str) -> QuerySet[RefreshToken]:
+    """Return the sessions of an id, of users whose name begins with a term, or of clients that it names."""
+    term = term.strip()
+    try:
+        return sessions.filter(pk=uuid.UUID(term))
+    except ValueError:
+        pass
+    users = get_user_model()
+    by_name = {f"{users.USERNAME_FIELD}__startswith": term}
+    named = users._default_manager.filter(**by_name).order_by().values_list("pk", flat=True)[:_MOST_MATCHES]
+    clients = Client.objects.filter(Q(client_id=term) | Q(name__icontains=term)).order_by()
+    # Two lists of keys rather than two joins: the database then walks the index of either.
+    user_keys = list(named)
+    client_keys = list(clients.values_list("pk", flat=True)[:_MOST_MATCHES])
+    if user_keys and client_keys:
+        return sessions.filter(Q(user__in=user_keys) | Q(client__in=client_keys))
+    return sessions.filter(user__in=user_keys) if user_keys else sessions.filter(client__in=client_keys)
+
+
+class StateFilter(admin.SimpleListFilter):
+    """By state; revoked sessions also by reason."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the states, and the reasons of revocation."""
+        reasons = [
+            (f"revoked-{reason.value}", _("revoked: %(reason)s") % {"reason": reason.label})
+            for reason in RevocationReason
+        ]
+        return [
+            (SessionState.LIVE.value, SessionState.LIVE.label),
+            ("expired", SessionState.EXPIRED.label),
+            (SessionState.REVOKED.value, SessionState.REVOKED.label),
+            *reasons,
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RefreshToken]) -> QuerySet[RefreshToken]:
+        """Narrow the list to the newest sessions and then to a state."""
+        value = self.value()
+        if value is None:
+            return queryset
+        now = timezone.now()
+        conditions = {
+            "live": Q(revoked_at=None, expires_at__gt=now),
+            "expired": Q(revoked_at=None, expires_at__lte=now),
+            "revoked": Q(revoked_at__isnull=False),
+            **{f"revoked-{reason}": Q(revoked_reason=reason) for reason in RevocationReason.values},
+        }
+        if value not in conditions:
+            return queryset
+        return newest(queryset).filter(conditions[value])
+
+
+class StartedFilter(admin.SimpleListFilter):
+    """By when a session began: a range of the primary key."""
+
+    title = _("started")
+    parameter_name = "started"
+    spans: Final = {
+        "1h": (timedelta(hours=1), _("in the last hour")),
+        "1d": (timedelta(days=1), _("in the last 24 hours")),
+        "7d": (timedelta(days=7), _("in the last 7 days")),
+        "30d": (timedelta(days=30), _("in the last 30 days")),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Return the spans of time."""
+        return [(value, name) for value, (_span, name) in self.spans.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RefreshToken]) -> QuerySet[RefreshToken]:
+        """Narrow the list to a span of time."""
+        value = self.value()
+        if value not in self.spans:
+            return queryset
+        return queryset.filter(pk__gte=lowest_uuid7(timezone.now() - self.spans[value][0]))
+
+
+class ClientFilter(admin.SimpleListFilter):
+    """By client: the first ones by name, and the one that is chosen; the search finds the others."""
+
+    title = _("client")
+    parameter_name = "client__id__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the clients to choose from."""
+        clients = list(Client.objects.values_list("pk", "name")[:_MOST_CLIENTS])
+        chosen = request.GET.get(self.parameter_name, "")
+        if chosen.isdecimal() and int(chosen) not in dict(clients):
+            clients += list(Client.objects.filter(pk=int(chosen)).values_list("pk", "name"))
+        return [(str(pk), name) for pk, name in clients]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RefreshToken]) -> QuerySet[RefreshToken]:
+        """Narrow the list to a client."""
+        value = self.value()
+        return queryset.filter(client=int(value)) if value and value.isdecimal() else queryset
+
+
+def newest(sessions: QuerySet[RefreshToken]) -> QuerySet[RefreshToken]:
+    """Return the newest sessions of these, `WINDOW` at most."""
+    oldest = sessions.order_by("-pk").values_list("pk", flat=True)[WINDOW - 1 : WINDOW].first()
+    return sessions if oldest is None else sessions.filter(pk__gte=oldest)

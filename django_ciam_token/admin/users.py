@@ -1,0 +1,77 @@
+"""What a site can mix into the admin page of its users."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.timezone import is_aware, localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from django_ciam_token.admin import user_agents
+from django_ciam_token.session_management import SessionInfo, list_sessions
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = object
+
+_MOST: Final = 20
+
+
+class SessionsOfUserMixin(_ModelAdmin):
+    """Shows a user's live sessions, with a link to sign them out everywhere.
+
+    Example::
+
+        @admin.register(User)
+        class MyUserAdmin(SessionsOfUserMixin, UserAdmin): ...
+    """
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Add what is shown of the sessions."""
+        return (*super().get_readonly_fields(request, obj), "ciam_sessions", "ciam_sign_out")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Add the sessions at the end of the page of an existing user, for who may see them."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or not request.user.has_perm("django_ciam_token.view_refreshtoken"):
+            return fieldsets
+        may_end = request.user.has_perm("django_ciam_token.revoke_refreshtoken")
+        fields = ("ciam_sessions", "ciam_sign_out") if may_end else ("ciam_sessions",)
+        return (*fieldsets, (gettext_lazy("Sessions"), {"fields": fields}))
+
+    @admin.display(description=gettext_lazy("live sessions"))
+    def ciam_sessions(self, user: Any) -> str:
+        """Return the user's newest live sessions, each with a link to its page."""
+        found = list_sessions(user=user, limit=_MOST)
+        lines = ((self._url("refreshtoken_change", info.session_id), _line(info)) for info in found)
+        listed = format_html_join("", '<li><a href="{}">{}</a></li>', lines)
+        return format_html("<ul>{}</ul>", listed) if listed else _("None.")
+
+    @admin.display(description=gettext_lazy("sign out"))
+    def ciam_sign_out(self, user: Any) -> SafeString:
+        """Return a link to the page that asks before it ends them all."""
+        page = self._url("refreshtoken_sign_out", user.pk)
+        return format_html('<a href="{}">{}</a>', page, _("Sign out everywhere"))
+
+    def _url(self, name: str, *args: Any) -> str:
+        return reverse(f"admin:django_ciam_token_{name}", args=args, current_app=self.admin_site.name)
+
+
+def _line(info: SessionInfo) -> str:
+    since = date_format(
+        localtime(info.started_at) if is_aware(info.started_at) else info.started_at, "DATE_FORMAT"
+    )
+    device = user_agents.describe(info.user_agent)
+    return _("%(client)s, %(device)s, since %(since)s") % {
+        "client": info.client_name,
+        "device": device,
+        "since": since,
+    }
