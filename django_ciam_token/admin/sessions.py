@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from django import forms
 from django.contrib import admin, messages
@@ -169,11 +169,9 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Offer to end sessions, not to delete them: deleted ones leave no trace of a thief."""
-        actions: dict[str, Any] = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
+    def has_delete_permission(self, request: HttpRequest, obj: RefreshToken | None = None) -> bool:
+        """Offer to end sessions in the list, not to delete them: deleted ones leave no trace of a thief."""
+        return obj is not None and super().has_delete_permission(request, obj)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         """Tell whether the operator may end sessions."""
