@@ -86,6 +86,7 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
         "last_address",
         "device",
     )
+    list_select_related = ("client", "user")
     list_display_links = ("user_name",)
     list_filter = (session_list.StateFilter, session_list.StartedFilter, session_list.ClientFilter)
     list_per_page = 50
@@ -185,9 +186,8 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
             return self.confirm(request, _ending(len(chosen), chosen, request))
         sessions = RefreshToken.objects.filter(pk__in=chosen)
         if self._end(request, sessions=sessions) is not None:
-            LogEntry.objects.log_actions(
-                cast("Any", request.user.pk), sessions.only("pk"), CHANGE, _("Ended.")
-            )
+            operator: Any = request.user.pk
+            LogEntry.objects.log_actions(operator, sessions.only("pk"), CHANGE, _("Ended."))
         return None
 
     # One session
