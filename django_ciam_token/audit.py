@@ -17,12 +17,14 @@ from django_ciam_token import signals
 from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEvent
+from django_ciam_token.refresh_counter import count_refresh
 
 
 def connect() -> None:
-    """Listen to every signal that is an event; an ordinary refresh is none."""
+    """Listen to every signal that is an event; an ordinary refresh is none, and only counted."""
     receivers: dict[Signal, Callable[..., None]] = {
         signals.tokens_issued: _issued,
+        signals.tokens_refreshed: count_refresh,
         signals.tokens_replayed: _replayed,
         signals.reuse_detected: _reused,
         signals.sessions_revoked: _sessions_revoked,

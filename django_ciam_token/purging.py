@@ -88,6 +88,15 @@ def purge(
     return replace(result, finished=True)
 
 
+def is_over(*, now: datetime) -> Q:
+    """Return the condition under which a session has been kept for long enough."""
+    return _ended(now - ciam_settings.REVOKED_RETENTION)
+
+
+def _ended(before: datetime) -> Q:
+    return Q(expires_at__lte=before) | Q(revoked_at__lte=before)
+
+
 def _remove_sessions(*, ended_before: datetime, batch_size: int) -> Iterator[int]:
     """Walk the sessions by key, and remove those that ended too long ago.
 
@@ -96,17 +105,17 @@ def _remove_sessions(*, ended_before: datetime, batch_size: int) -> Iterator[int
     """
     using = router.db_for_write(RefreshToken)
     sessions = RefreshToken.objects.using(using)
-    is_over = Q(expires_at__lte=ended_before) | Q(revoked_at__lte=ended_before)
+    condition = _ended(ended_before)
     size = fitting_batch_size(batch_size, using=using)
     last: uuid.UUID | None = None
     while True:
         rest = sessions if last is None else sessions.filter(pk__gt=last)
-        rows = rest.annotate(is_over=is_over).order_by("pk").values_list("pk", "is_over")
+        rows = rest.annotate(is_over=condition).order_by("pk").values_list("pk", "is_over")
         read = _read(rows[: size * _BATCHES_PER_READ], using=using)
         over = [key for key, is_one in read if is_one]
         for start in range(0, len(over), size):
             # A session that was refreshed since it was read is not over.
-            yield _delete(sessions.filter(is_over, pk__in=over[start : start + size]), using=using)
+            yield _delete(sessions.filter(condition, pk__in=over[start : start + size]), using=using)
         if not over:
             yield 0
         if len(read) < size * _BATCHES_PER_READ:

@@ -75,7 +75,7 @@ def test_a_secret_is_not_shown_on_another_clients_page_nor_after_a_while(operato
     assert not SECRET.search(operator.get(url("client", "new_secret", other.pk)).content.decode())
 
     operator.post(url("client", "add"), new_client(client_id="second"))
-    monkeypatch.setattr("django_ciam_token.admin.clients._SHOWN_WITHIN", -1)
+    monkeypatch.setattr("django_ciam_token.admin.shown_once.SHOWN_WITHIN", -1)
     second = Client.objects.get(client_id="second")
     assert not SECRET.search(operator.get(url("client", "new_secret", second.pk)).content.decode())
 

@@ -1,0 +1,87 @@
+"""The form of a client: scopes to tick, and sensible lifetimes for each type."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from django import forms
+from django.utils.duration import duration_string
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.models import ApplicationType, Client
+from django_ciam_token.models.client import validate_scope
+
+if TYPE_CHECKING:
+    _ModelForm = forms.ModelForm[Client]
+else:
+    _ModelForm = forms.ModelForm
+
+DEFAULTS: Final[dict[str, dict[str, timedelta]]] = {
+    # Used now and then, by people who expect to be signed in still.
+    ApplicationType.MOBILE: {
+        "refresh_token_lifetime": timedelta(days=30),
+        "session_lifetime": timedelta(days=180),
+    },
+    # A job that runs once a week must not find its token expired.
+    ApplicationType.M2M: {
+        "refresh_token_lifetime": timedelta(days=30),
+        "session_lifetime": timedelta(days=365),
+    },
+}
+"""What a new client of a type is given where its form says nothing; elsewhere the site's settings hold."""
+
+_LIFETIMES: Final = {
+    "access_token_lifetime": "ACCESS_TOKEN_LIFETIME",
+    "id_token_lifetime": "ID_TOKEN_LIFETIME",
+    "refresh_token_lifetime": "REFRESH_TOKEN_LIFETIME",
+    "session_lifetime": "SESSION_LIFETIME",
+    "refresh_token_grace_period": "REFRESH_TOKEN_GRACE_PERIOD",
+}
+
+
+class ClientForm(_ModelForm):
+    """A client, new or present."""
+
+    scope = forms.MultipleChoiceField(
+        label=gettext_lazy("Allowed scopes"),
+        widget=forms.CheckboxSelectMultiple,
+        help_text=gettext_lazy("Taking one away ends the sessions that were granted it."),
+    )
+
+    class Meta:
+        model = Client
+        fields = "__all__"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = ciam_settings.SCOPES
+        # A scope that the settings no longer name stays visible, so that it can be taken away.
+        choices = {name: f"{name}: {_(text)}" for name, text in known.items()}
+        choices |= {name: name for name in self.instance.scopes if name not in choices}
+        if "scope" in self.fields:
+            scope: Any = self.fields["scope"]
+            scope.choices = list(choices.items())
+            self.initial["scope"] = list(self.instance.scopes)
+        for name, setting in _LIFETIMES.items():
+            if name in self.fields:
+                default = getattr(ciam_settings, setting)
+                text = _("no limit") if default is None else duration_string(default)
+                self.fields[name].widget.attrs["placeholder"] = _("the site's: %(value)s") % {"value": text}
+
+    def clean_scope(self) -> str:
+        """Return the names as one string."""
+        scope = " ".join(self.cleaned_data["scope"])
+        validate_scope(scope)
+        return scope
+
+    def clean(self) -> dict[str, Any] | None:
+        """Give a new client the lifetimes of its type, where nothing else is said."""
+        cleaned = super().clean()
+        if cleaned is not None and self.instance.pk is None:
+            for name, lifetime in DEFAULTS.get(cleaned.get("application_type", ""), {}).items():
+                if cleaned.get(name) is None:
+                    cleaned[name] = lifetime
+        return cleaned

@@ -1,0 +1,159 @@
+"""Figures for operators that stay cheap however large the tables are.
+
+Nothing is counted beyond `EXACT_UP_TO` sessions. Above it the database's own estimate of the table's size and a
+sample of about `SAMPLE` rows stand for the whole: a client with n sessions in the sample is told with an error of
+about one in the square root of n, and one with none may still have a few.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from datetime import timezone as datetime_timezone
+from typing import Any, Final
+
+from django.db import connections, router
+from django.db.models import Count, QuerySet, Sum
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import TruncDate
+
+from django_ciam_token.models import EventType, RefreshCount, RefreshToken, SecurityEvent
+from django_ciam_token.purging import is_over
+from django_ciam_token.sessions import database
+
+EXACT_UP_TO: Final = 100_000
+"""Up to how many sessions are counted one by one."""
+SAMPLE: Final = 10_000
+"""How many stand for the whole above that."""
+_OLDEST: Final = 10_000
+
+
+@dataclass(frozen=True)
+class SessionFigures:
+    """How many sessions there are."""
+
+    total: int
+    """Rows, whatever their state."""
+    is_estimate: bool
+    live: dict[int, int] = field(default_factory=dict)
+    """Live sessions by the primary key of their client; clients without are left out."""
+
+    @property
+    def live_total(self) -> int:
+        """All live sessions of the clients asked for."""
+        return sum(self.live.values())
+
+
+def session_figures(*, now: datetime, clients: Collection[int] | None = None) -> SessionFigures:
+    """Count live sessions by client, or estimate them; in at most three statements.
+
+    Args:
+        now: the present.
+        clients: of which clients; all if None.
+    """
+    using = database()
+    sessions = RefreshToken.objects.using(using)
+    total = sessions.order_by()[: EXACT_UP_TO + 1].count()
+    is_estimate = total > EXACT_UP_TO
+    counted: QuerySet[RefreshToken] = sessions
+    share = 1.0
+    if is_estimate:
+        total = max(total, _rows_by_estimate(using))
+        counted, share = _sample(sessions, total=total, using=using), min(1.0, SAMPLE / total)
+    if clients is not None:
+        counted = counted.filter(client__in=clients)
+    live = counted.filter(revoked_at=None, expires_at__gt=now).order_by().values_list("client")
+    figures = {client: round(number / share) for client, number in live.annotate(number=Count("pk"))}
+    return SessionFigures(total=total, is_estimate=is_estimate, live=figures)
+
+
+def waiting_for_purge(*, now: datetime) -> tuple[int, bool]:
+    """Return how many sessions ``purge_tokens`` would remove, and whether there may be more.
+
+    It looks at the oldest sessions only: what waits is mostly there.
+    """
+    oldest = RefreshToken.objects.using(database()).order_by("pk").annotate(is_over=is_over(now=now))
+    rows = list(oldest.values_list("is_over", flat=True)[:_OLDEST])
+    return sum(map(bool, rows)), len(rows) == _OLDEST
+
+
+def events_by_day(types: Sequence[EventType], *, days: int, now: datetime) -> dict[EventType, list[int]]:
+    """Return how many events of each type there were on each of the last days (UTC), the oldest first."""
+    first, begin = _beginning(days, now)
+    events = SecurityEvent.objects.using(router.db_for_write(SecurityEvent))
+    # Several short walks of one index, and no time zone: MariaDB may have no tables of those.
+    day = TruncDate("at", tzinfo=datetime_timezone.utc) if _is_aware(now) else TruncDate("at")
+    rows = (
+        events.filter(event__in=types, at__gte=begin)
+        .order_by()
+        .annotate(day=day)
+        .values_list("event", "day")
+        .annotate(number=Count("pk"))
+    )
+    found = {event_type: [0] * days for event_type in types}
+    for event, on, number in rows:
+        if 0 <= (on - first).days < days:
+            found[EventType(event)][(on - first).days] += number
+    return found
+
+
+def refreshes_by_day(*, days: int, now: datetime) -> list[int]:
+    """Return how many refreshes were counted on each of the last days (UTC), the oldest first."""
+    first, _begin = _beginning(days, now)
+    counts = RefreshCount.objects.using(router.db_for_write(RefreshCount))
+    rows = counts.filter(day__gte=first).order_by().values_list("day").annotate(number=Sum("count"))
+    found = [0] * days
+    for on, number in rows:
+        if (on - first).days < days:
+            found[(on - first).days] = number
+    return found
+
+
+def utc_day(now: datetime) -> date:
+    """Return the day in UTC; a naive time is taken as it is."""
+    return now.astimezone(datetime_timezone.utc).date() if _is_aware(now) else now.date()
+
+
+def _is_aware(instant: datetime) -> bool:
+    return instant.tzinfo is not None
+
+
+def _beginning(days: int, now: datetime) -> tuple[date, datetime]:
+    first = utc_day(now) - timedelta(days=days - 1)
+    zone = datetime_timezone.utc if _is_aware(now) else None
+    return first, datetime(first.year, first.month, first.day, tzinfo=zone)
+
+
+def _rows_by_estimate(using: str) -> int:
+    """Return how large the database believes the table of sessions to be."""
+    connection = connections[using]
+    table = RefreshToken._meta.db_table
+    statements = {
+        # Of a partitioned table each part has its own estimate.
+        "postgresql": "SELECT COALESCE(SUM(GREATEST(reltuples, 0)), 0) FROM pg_class WHERE relkind = 'r' AND "
+        "(oid = to_regclass(%s) OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s)::regclass)))",
+        "mysql": "SELECT MAX(table_rows) FROM information_schema.tables WHERE table_schema = DATABASE() "
+        "AND table_name IN (%s, %s)",
+    }
+    statement = statements.get(connection.vendor)
+    with connection.cursor() as cursor:
+        if statement is None:
+            # SQLite numbers rows upwards; the newest number is an upper bound, and needs no walk.
+            cursor.execute(f"SELECT MAX(rowid) FROM {connection.ops.quote_name(table)}")  # noqa: S608
+        else:
+            cursor.execute(statement, [table, table])
+        [estimate] = cursor.fetchone()
+    return int(estimate or 0)
+
+
+def _sample(sessions: Any, *, total: int, using: str) -> QuerySet[RefreshToken]:
+    """Return about `SAMPLE` of the sessions: random pages on PostgreSQL, elsewhere the newest."""
+    connection = connections[using]
+    if connection.vendor == "postgresql":
+        table = connection.ops.quote_name(RefreshToken._meta.db_table)
+        statement = f"SELECT id FROM {table} TABLESAMPLE SYSTEM (%s)"  # noqa: S608 - a name and a number
+        percent = min(100.0, 100 * SAMPLE / total)
+        return sessions.filter(pk__in=RawSQL(statement, [percent]))  # noqa: S611
+    oldest = sessions.order_by("-pk").values_list("pk", flat=True)[SAMPLE - 1 : SAMPLE].first()
+    return sessions if oldest is None else sessions.filter(pk__gte=oldest)
