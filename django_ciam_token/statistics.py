@@ -1,8 +1,8 @@
 """Figures for operators that stay cheap however large the tables are.
 
-Nothing is counted beyond `EXACT_UP_TO` sessions. Above it the database's own estimate of the table's size and a
-sample of about `SAMPLE` rows stand for the whole: a client with n sessions in the sample is told with an error of
-about one in the square root of n, and one with none may still have a few.
+Nothing is counted beyond `EXACT_UP_TO` sessions. Above it the database's own estimate of the table's size and
+a sample of about `SAMPLE` rows stand for the whole: a client with n sessions in the sample is told with an
+error of about one in the square root of n, and one with none may still have a few.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from datetime import timezone as datetime_timezone
-from typing import Any, Final
+from typing import Final
 
 from django.db import connections, router
 from django.db.models import Count, QuerySet, Sum
@@ -147,7 +147,7 @@ def _rows_by_estimate(using: str) -> int:
     return int(estimate or 0)
 
 
-def _sample(sessions: Any, *, total: int, using: str) -> QuerySet[RefreshToken]:
+def _sample(sessions: QuerySet[RefreshToken], *, total: int, using: str) -> QuerySet[RefreshToken]:
     """Return about `SAMPLE` of the sessions: random pages on PostgreSQL, elsewhere the newest."""
     connection = connections[using]
     if connection.vendor == "postgresql":

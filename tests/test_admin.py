@@ -43,7 +43,7 @@ def add(browser, **fields):
 def test_a_new_clients_secret_is_shown_once_and_works(operator):
     page = add(operator).content.decode()
 
-    [secret] = SECRET.findall(page)
+    [secret] = set(SECRET.findall(page))
     form = {"grant_type": "refresh_token", "client_id": "portal", "refresh_token": "x"}
     assert post_form({**form, "client_secret": secret}).json() == {"error": "invalid_grant"}
     client = Client.objects.get()
@@ -83,7 +83,10 @@ def test_a_secret_is_not_shown_on_another_clients_page_nor_after_a_while(operato
 def test_a_public_client_has_no_secret_to_show(operator):
     page = add(operator, application_type="spa")
 
-    assert page.redirect_chain[-1][0] == url("client", "changelist")
+    client = Client.objects.get()
+    assert page.redirect_chain[-1][0] == url("client", "new_secret", client.pk)
+    assert "has none: its client_id is all that it needs" in page.content.decode()
+    assert client.client_id in page.content.decode()
     assert not ClientSecret.objects.exists()
 
 

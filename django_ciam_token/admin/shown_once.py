@@ -65,7 +65,9 @@ def snippets(client: Client, secret: str | None) -> list[Snippet]:
     curl_secret = "" if secret is None else f"    -d client_secret={secret} \\\n"
     python_secret = "" if secret is None else f'    client_secret="{secret}",\n'
     method = "none" if secret is None else "client_secret_basic"
-    node_secret = "undefined" if secret is None else f'"{secret}"'
+    node_arguments = f'new URL("{issuer}"), "{client.client_id}"'
+    if secret is not None:
+        node_arguments += f', "{secret}"'
     environment = f"OIDC_ISSUER={issuer}\nOIDC_CLIENT_ID={client.client_id}\n"
     spring = "spring.security.oauth2.client"
     scope = ",".join(client.scopes)
@@ -85,7 +87,7 @@ def snippets(client: Client, secret: str | None) -> list[Snippet]:
         Snippet(
             "openid-client (Node.js)",
             'import * as oidc from "openid-client";\n\n'
-            f'const config = await oidc.discovery(new URL("{issuer}"), "{client.client_id}", {node_secret});\n'
+            f"const config = await oidc.discovery({node_arguments});\n"
             "const tokens = await oidc.refreshTokenGrant(config, refreshToken);",
         ),
         Snippet(
