@@ -88,6 +88,13 @@ def _warn_about(key: SigningKey) -> Iterator[CheckMessage]:
             f"{key.algorithm}.",
             "The setting is for keys made from now on; make one with: manage.py rotate_signing_key",
         )
+    if signing_keys.is_too_old(key, timezone.now()):
+        yield _warning(
+            "W007",
+            f"The signing key {key.kid} has been active for longer than SIGNING_KEY_MAX_AGE "
+            f"({ciam_settings.SIGNING_KEY_MAX_AGE}).",
+            "Make a new one with: manage.py rotate_signing_key",
+        )
 
 
 def _check_names(names: list[str]) -> Iterator[CheckMessage]:

@@ -230,6 +230,8 @@ class Settings:
     """The algorithm of the next signing key that is made."""
     SIGNING_KEY_LEAD = Option(_lifetime, default=3_600)
     """How long a new key is published before it signs."""
+    SIGNING_KEY_MAX_AGE = Option(_lifetime_or_none, default=timedelta(days=365))
+    """How long a key may sign before the admin and ``check`` ask for another; None for no limit."""
     SIGNING_KEY_CACHE_LIFETIME = Option(_lifetime, default=60)
     """How long a process may work with the keys it has read."""
     JWKS_MAX_AGE = Option(_lifetime, default=300)

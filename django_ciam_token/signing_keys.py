@@ -207,6 +207,46 @@ def rotate(
     return key
 
 
+def remove_retired(*, now: datetime | None = None) -> int:
+    """Take the retired keys out of the JWK Set before their time; return how many.
+
+    Whatever they signed is refused from then on, by this site at once and by verifiers when they fetch the
+    JWK Set again. A key that signs, or is about to, stays.
+
+    Args:
+        now: the present, by default the host's clock.
+
+    Raises:
+        TemporarilyUnavailable: the database refused; nothing was changed.
+    """
+    now = now or timezone.now()
+    using = database()
+    retired = SigningKey.objects.using(using).filter(
+        Q(removed_at=None) | Q(removed_at__gt=now), retired_at__lte=now
+    )
+    attempts = 0
+
+    def write() -> int:
+        nonlocal attempts
+        attempts += 1
+        with transaction.atomic(using=using):
+            removed = retired.update(removed_at=now)
+        # After a COMMIT whose outcome is unknown they may be removed already, by this very statement.
+        ours = SigningKey.objects.using(using).filter(removed_at=now, retired_at__lte=now)
+        return ours.count() if attempts > 1 else removed
+
+    removed = retry(write, using=using)
+    transaction.on_commit(forget, using=using)
+    logger.info("%d signing keys removed", removed, extra={"event": "signing_keys_removed"})
+    return removed
+
+
+def is_too_old(key: SigningKey, now: datetime) -> bool:
+    """Tell whether an active key has been signing for longer than ``SIGNING_KEY_MAX_AGE``."""
+    max_age = ciam_settings.SIGNING_KEY_MAX_AGE
+    return max_age is not None and now - key.active_at > max_age
+
+
 def ensure_signing_key(*, using: str) -> SigningKey | None:
     """Make the first key, active at once, if there is none; return it, or None if there was one.
 

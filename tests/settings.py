@@ -17,9 +17,11 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.messages",
     "django.contrib.sessions",
+    "django.contrib.staticfiles",
     "corsheaders",
     "drf_spectacular",
     "django_ciam_token",
+    "portal",
 ]
 MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",

@@ -91,7 +91,6 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
     list_filter = (session_list.StateFilter, session_list.StartedFilter, session_list.ClientFilter)
     list_per_page = 50
     list_max_show_all = 0
-    paginator = session_list.BoundedPaginator
     show_full_result_count = False
     # The key ascends with time; the database would have to sort for any other order.
     ordering = ("-pk",)
@@ -139,6 +138,12 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
         return self.get_queryset(request).select_related("client", "user").filter(pk=key).first()
 
     # The list
+
+    def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
+        """Bound the pages of sessions; those of a session's history are Django's."""
+        if queryset.model is RefreshToken:
+            return session_list.BoundedPaginator(queryset, *args, **kwargs)
+        return super().get_paginator(request, queryset, *args, **kwargs)
 
     @admin.display(description=gettext_lazy("user"))
     def user_name(self, session: RefreshToken) -> str:

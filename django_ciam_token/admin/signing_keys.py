@@ -4,13 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
-from django.http import HttpRequest
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import NoReverseMatch, URLPattern, reverse
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
-from django_ciam_token.admin.base import ReadOnlyAdmin
-from django_ciam_token.models import SigningKey
+from django_ciam_token import signing_keys
+from django_ciam_token.admin.base import Confirmation, ReadOnlyAdmin, is_confirmed
+from django_ciam_token.admin.lifecycle import picture
+from django_ciam_token.conf import SIGNING_ALGORITHMS, ciam_settings
+from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.models import SigningKey, SigningKeyState
+
+
+class RotationForm(forms.Form):
+    """How the new key is made."""
+
+    algorithm = forms.ChoiceField(
+        label=gettext_lazy("Algorithm"), choices=[(name, name) for name in SIGNING_ALGORITHMS]
+    )
+
+
+class ImmediateRotationForm(RotationForm):
+    """How it is made when there is no time to publish it first."""
+
+    compromised = forms.BooleanField(
+        label=gettext_lazy("A private key was leaked"),
+        required=False,
+        help_text=gettext_lazy(
+            "Takes all older keys out of the JWK Set as well: every token that they signed is refused."
+        ),
+    )
 
 
 @admin.register(SigningKey)
@@ -20,12 +49,147 @@ class SigningKeyAdmin(ReadOnlyAdmin):
     list_display = ("kid", "algorithm", "state", "created_at", "active_at", "retired_at", "removed_at")
     search_fields = ("kid",)
     fields = (*list_display, "public_jwk")
+    readonly_fields = ("state",)
+    change_list_template = "admin/django_ciam_token/signing_keys.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add rotation."""
+        return [
+            self.route("rotate/", self.rotate_view, "signingkey_rotate"),
+            self.route("rotate-now/", self.rotate_now_view, "signingkey_rotate_now"),
+            self.route("remove-retired/", self.remove_retired_view, "signingkey_remove_retired"),
+            *super().get_urls(),
+        ]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: keys are rotated, and stay for the tokens that they signed."""
         return False
 
-    @admin.display(description=_("state"))
+    @admin.display(description=gettext_lazy("state"))
     def state(self, key: SigningKey) -> str:
         """Return the present state."""
-        return key.state(timezone.now()).value
+        state = key.state(timezone.now())
+        return format_html('<span class="ciam-state ciam-state-{}">{}</span>', state.value, state.label)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the keys, their life as a picture, and what can be done."""
+        now = timezone.now()
+        keys = list(SigningKey.objects.defer("encrypted_private_key"))
+        active = signing_keys.active_key(keys, now)
+        context = {
+            "picture": picture(keys, now),
+            "states": [state for state in SigningKeyState if state is not SigningKeyState.REMOVED],
+            "has_active_key": active is not None,
+            "old_key": active if active is not None and signing_keys.is_too_old(active, now) else None,
+            "tools": self._tools(request),
+            "jwks_url": _jwks_url(),
+        }
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def _tools(self, request: HttpRequest) -> list[tuple[str, str]]:
+        if not self.may(request, "rotate"):
+            return []
+        return [
+            (self.url("signingkey_rotate"), _("Rotate gracefully")),
+            (self.url("signingkey_rotate_now"), _("Rotate now")),
+            (self.url("signingkey_remove_retired"), _("Remove retired keys")),
+        ]
+
+    def rotate_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask, and publish a new key that signs later."""
+        details = [
+            _("It signs from %(lead)s after now on, when every verifier has had time to fetch it.")
+            % {"lead": ciam_settings.SIGNING_KEY_LEAD},
+            _("The present key stays in the JWK Set until the last token that it signed has expired."),
+        ]
+        return self._rotate(request, RotationForm, _("Rotate gracefully"), details, is_dangerous=False)
+
+    def rotate_now_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask, and make a key that signs at once."""
+        details = [
+            _("Verifiers refuse the tokens that it signs until they fetch the JWK Set again."),
+            _("Only for an emergency. Otherwise rotate gracefully."),
+        ]
+        return self._rotate(request, ImmediateRotationForm, _("Rotate now"), details, is_dangerous=True)
+
+    def _rotate(
+        self,
+        request: HttpRequest,
+        form_class: type[RotationForm],
+        title: str,
+        details: list[str],
+        *,
+        is_dangerous: bool,
+    ) -> HttpResponse:
+        self.require(self.may(request, "rotate"))
+        back = self.url("signingkey_changelist")
+        initial = {"algorithm": ciam_settings.SIGNING_ALGORITHM}
+        form = form_class(request.POST if is_confirmed(request) else None, initial=initial)
+        if not form.is_valid():
+            return self.confirm(
+                request,
+                Confirmation(
+                    title=title,
+                    question=_("Make a new signing key?"),
+                    details=details,
+                    form=form,
+                    button=_("Yes, rotate"),
+                    cancel_url=back,
+                    is_dangerous=is_dangerous,
+                ),
+            )
+        try:
+            key = signing_keys.rotate(
+                algorithm=form.cleaned_data["algorithm"],
+                immediately=is_dangerous,
+                compromised=form.cleaned_data.get("compromised", False),
+            )
+        except TemporarilyUnavailable:
+            messages.error(request, _("The database refused; nothing was changed. Try again."))
+            return HttpResponseRedirect(back)
+        self.log_addition(request, key, title)
+        messages.success(request, _("Key %(kid)s was made.") % {"kid": key.kid})
+        return HttpResponseRedirect(back)
+
+    def remove_retired_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask, and take the retired keys out of the JWK Set."""
+        self.require(self.may(request, "rotate"))
+        back = self.url("signingkey_changelist")
+        now = timezone.now()
+        keys = SigningKey.objects.defer("encrypted_private_key")
+        retired = [key for key in keys if key.state(now) is SigningKeyState.RETIRED]
+        if not retired:
+            messages.info(request, _("There is no retired key."))
+            return HttpResponseRedirect(back)
+        if not is_confirmed(request):
+            return self.confirm(
+                request,
+                Confirmation(
+                    title=_("Remove retired keys"),
+                    question=_("Take the retired keys out of the JWK Set now: %(kids)s?")
+                    % {"kids": ", ".join(key.kid for key in retired)},
+                    details=[_("Tokens that they signed and that have not expired yet are refused.")],
+                    button=_("Yes, remove them"),
+                    cancel_url=back,
+                ),
+            )
+        try:
+            removed = signing_keys.remove_retired(now=now)
+        except TemporarilyUnavailable:
+            messages.error(request, _("The database refused; nothing was changed. Try again."))
+            return HttpResponseRedirect(back)
+        operator: Any = request.user.pk
+        entries = SigningKey.objects.filter(pk__in=[key.pk for key in retired])
+        LogEntry.objects.log_actions(operator, entries, CHANGE, _("Removed from the JWK Set."))
+        text = ngettext("%(count)d key was removed.", "%(count)d keys were removed.", removed)
+        messages.success(request, text % {"count": removed})
+        return HttpResponseRedirect(back)
+
+
+def _jwks_url() -> str | None:
+    try:
+        return reverse("django_ciam_token:jwks")
+    except NoReverseMatch:  # The endpoints are on another host of the site.
+        return None

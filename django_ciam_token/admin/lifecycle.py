@@ -1,0 +1,108 @@
+"""The life of the signing keys as a picture: when each is published, active and retired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from django_ciam_token.models import SigningKey, SigningKeyState
+
+_MOST_KEYS: Final = 12
+_REMOVED_STAY_FOR: Final = timedelta(days=7)
+_SHORTEST_SPAN: Final = timedelta(hours=6)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a key's life, as percentages of the picture's width."""
+
+    state: SigningKeyState
+    x: float
+    width: float
+    begins_at: datetime
+    ends_at: datetime | None
+    """None if no end is set."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """One key, its present state, and its stretches in the order of time."""
+
+    key: SigningKey
+    state: SigningKeyState
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The keys that are there, were until lately, or will be; the newest first."""
+
+    lives: tuple[Life, ...]
+    begins_at: datetime
+    ends_at: datetime
+    now_x: float
+    """Where the present is, as a percentage."""
+
+
+def picture(keys: Sequence[SigningKey], now: datetime) -> Picture | None:
+    """Compute the picture; None if there is no key to show."""
+    shown = [key for key in keys if key.removed_at is None or key.removed_at > now - _REMOVED_STAY_FOR][
+        :_MOST_KEYS
+    ]
+    if not shown:
+        return None
+    begins_at, ends_at = _span(shown, now)
+
+    def x(instant: datetime) -> float:
+        return round(100 * min(1.0, max(0.0, (instant - begins_at) / (ends_at - begins_at))), 2)
+
+    def life(key: SigningKey) -> Life:
+        stretches = (
+            (SigningKeyState.PUBLISHED, key.created_at, _earliest(key.active_at, key.removed_at)),
+            (SigningKeyState.ACTIVE, key.active_at, _earliest(key.retired_at, key.removed_at)),
+            (SigningKeyState.RETIRED, key.retired_at, key.removed_at),
+        )
+        segments = []
+        for state, begin, end in stretches:
+            if begin is None or (end is not None and end <= begin) or begin >= ends_at:
+                continue
+            left, right = x(begin), x(end or ends_at)
+            segments.append(Segment(state, left, round(max(0.4, right - left), 2), begin, end))
+        return Life(key=key, state=key.state(now), segments=tuple(segments))
+
+    return Picture(lives=tuple(map(life, shown)), begins_at=begins_at, ends_at=ends_at, now_x=x(now))
+
+
+def next_event(
+    keys: Sequence[SigningKey], now: datetime
+) -> tuple[SigningKey, SigningKeyState, datetime] | None:
+    """Return which key changes its state next, to what, and when; None if none will by itself."""
+    changes = [
+        (at, key, state)
+        for key in keys
+        for state, at in (
+            (SigningKeyState.ACTIVE, key.active_at),
+            (SigningKeyState.RETIRED, key.retired_at),
+            (SigningKeyState.REMOVED, key.removed_at),
+        )
+        if at is not None and at > now and not (key.removed_at is not None and key.removed_at < at)
+    ]
+    if not changes:
+        return None
+    at, key, state = min(changes, key=lambda change: (change[0], change[1].pk))
+    return key, state, at
+
+
+def _span(keys: Sequence[SigningKey], now: datetime) -> tuple[datetime, datetime]:
+    """Return the time that the picture shows: all that is known, with some room after the last change."""
+    known = [now, *(at for key in keys for at in (key.created_at, key.active_at))]
+    known += [at for key in keys for at in (key.retired_at, key.removed_at) if at is not None]
+    begin, end = min(known), max(known)
+    room = max((end - begin) / 8, _SHORTEST_SPAN)
+    return begin, end + room
+
+
+def _earliest(*instants: datetime | None) -> datetime | None:
+    return min((instant for instant in instants if instant is not None), default=None)

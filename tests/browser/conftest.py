@@ -1,0 +1,93 @@
+"""A real headless Chromium, driven by Playwright; see `tox -e browser`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.urls import reverse
+
+if os.environ.get("CIAM_REQUIRE_BROWSER"):
+    import playwright.sync_api as playwright_api
+else:
+    playwright_api = pytest.importorskip("playwright.sync_api", reason="runs with `tox -e browser`")
+
+# Playwright's synchronous interface runs an event loop in this thread; the ORM refuses that otherwise.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+PASSWORD = "correct horse battery staple"
+PHONE = {"width": 375, "height": 812}
+DESKTOP = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.fail("There is no chromium; install it with: apt-get install chromium")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    with playwright_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any, live_server: Any) -> Iterator[Any]:
+    """A window of its own; whatever the pages log as an error fails the test."""
+    context = chromium.new_context(base_url=live_server.url, viewport=DESKTOP, locale="en-GB")
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+
+    def hear(message: Any) -> None:
+        # A refused page is said on the console as well, and is what some tests are about.
+        is_expected = "status of 403" in message.text or message.location["url"].endswith("favicon.ico")
+        if message.type == "error" and not is_expected:
+            errors.append(f"{message.text} {message.location['url']}")
+
+    page.on("console", hear)
+    yield page
+    context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def signed_in(page: Any, live_server: Any) -> Callable[[str], Any]:
+    """Sign an operator in."""
+
+    def sign_in(username: str) -> Any:
+        page.goto(reverse("admin:login"))
+        page.get_by_label("Username").fill(username)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+        page.wait_for_url("**/admin/")
+        return page
+
+    return sign_in
+
+
+@pytest.fixture
+def shoot() -> Callable[[Any, str], None]:
+    """Keep pictures of a page: light, dark, and as wide as a phone."""
+    folder = Path(os.environ.get("CIAM_SCREENSHOTS", ".ci/reports/screenshots"))
+
+    def shoot(page: Any, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=folder / f"{name}-{scheme}.png", full_page=True)
+        page.emulate_media(color_scheme="light")
+        page.set_viewport_size(PHONE)
+        page.screenshot(path=folder / f"{name}-phone.png", full_page=True)
+        widest = page.evaluate("document.querySelector('#content').scrollWidth")
+        page.set_viewport_size(DESKTOP)
+        assert widest <= PHONE["width"], f"{name} is {widest} pixels wide on a phone"
+
+    return shoot
