@@ -1,0 +1,53 @@
+"""Small charts: the geometry of their bars, which a template draws as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+HEIGHT = 60
+"""Units of a chart's view box; it is as wide as it has bars, ten units each."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A day and its figure."""
+
+    day: date
+    number: int
+    x: int
+    y: float
+    height: float
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure by day, the oldest first."""
+
+    title: str
+    bars: tuple[Bar, ...]
+    is_bad: bool = False
+    """Whether it counts what nobody wants."""
+
+    @property
+    def total(self) -> int:
+        """The sum of all days."""
+        return sum(bar.number for bar in self.bars)
+
+    @property
+    def width(self) -> int:
+        """The width of the view box."""
+        return 10 * len(self.bars)
+
+
+def chart(title: str, numbers: Sequence[int], *, last_day: date, is_bad: bool = False) -> Chart:
+    """Compute the bars; what is not nothing can be seen, however small it is beside the rest."""
+    highest = max(numbers, default=0) or 1
+    first_day = last_day - timedelta(days=len(numbers) - 1)
+    bars = []
+    for position, number in enumerate(numbers):
+        height = round(max(2.0, (HEIGHT - 2) * number / highest), 1) if number else 0.5
+        day = first_day + timedelta(days=position)
+        bars.append(Bar(day, number, 10 * position + 1, round(HEIGHT - height, 1), height))
+    return Chart(title=title, bars=tuple(bars), is_bad=is_bad)

@@ -1,0 +1,117 @@
+"""The figures on the first page of the token service, in few statements at any size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from django.utils.formats import number_format
+from django.utils.translation import gettext as _
+
+from django_ciam_token import signing_keys
+from django_ciam_token.admin.charts import Chart, chart
+from django_ciam_token.admin.lifecycle import next_event
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.models import Client, EventType, SigningKey, SigningKeyState
+from django_ciam_token.statistics import (
+    events_by_day,
+    refreshes_by_day,
+    session_figures,
+    utc_day,
+    waiting_for_purge,
+)
+
+DAYS: Final = 14
+_MOST_CLIENTS: Final = 10
+
+
+@dataclass(frozen=True)
+class ClientFigure:
+    """The live sessions of a client."""
+
+    pk: int
+    name: str
+    live: str
+    percent: float
+    """Of the client that has most."""
+
+
+@dataclass(frozen=True)
+class KeyEvent:
+    """What happens to a signing key next."""
+
+    kid: str
+    state: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All that the page shows."""
+
+    live: str
+    clients: tuple[ClientFigure, ...]
+    is_estimate: bool
+    charts: tuple[Chart, ...]
+    """None of them without the audit trail."""
+    has_audit_trail: bool
+    has_active_key: bool
+    key_event: KeyEvent | None
+    waiting: str
+    """Sessions that ``purge_tokens`` would remove."""
+    has_waiting: bool
+
+
+def overview(now: datetime) -> Overview:
+    """Collect the figures."""
+    figures = session_figures(now=now)
+    most = sorted(figures.live.items(), key=lambda item: (-item[1], item[0]))[:_MOST_CLIENTS]
+    names = dict(Client.objects.filter(pk__in=[pk for pk, _live in most]).values_list("pk", "name"))
+    highest = most[0][1] if most else 1
+    keys = list(SigningKey.objects.defer("encrypted_private_key"))
+    waiting, has_more = waiting_for_purge(now=now)
+    number = number_format(waiting, force_grouping=True)
+    return Overview(
+        live=_written(figures.live_total, is_estimate=figures.is_estimate),
+        clients=tuple(
+            ClientFigure(
+                pk=pk,
+                name=names.get(pk, "?"),
+                live=_written(live, is_estimate=figures.is_estimate),
+                percent=round(100 * live / highest, 1),
+            )
+            for pk, live in most
+        ),
+        is_estimate=figures.is_estimate,
+        charts=_charts(now) if ciam_settings.AUDIT_TRAIL else (),
+        has_audit_trail=ciam_settings.AUDIT_TRAIL,
+        has_active_key=signing_keys.active_key(keys, now) is not None,
+        key_event=_key_event(keys, now),
+        waiting=_("at least %(number)s") % {"number": number} if has_more else number,
+        has_waiting=waiting > 0,
+    )
+
+
+def _charts(now: datetime) -> tuple[Chart, ...]:
+    reuse, failed = EventType.REUSE_DETECTED, EventType.CLIENT_AUTHENTICATION_FAILED
+    events = events_by_day([reuse, failed], days=DAYS, now=now)
+    today = utc_day(now)
+    return (
+        chart(_("Refreshes"), refreshes_by_day(days=DAYS, now=now), last_day=today),
+        chart(_("Reuse detected"), events[reuse], last_day=today, is_bad=True),
+        chart(_("Failed client authentications"), events[failed], last_day=today, is_bad=True),
+    )
+
+
+def _key_event(keys: list[SigningKey], now: datetime) -> KeyEvent | None:
+    found = next_event(keys, now)
+    if found is None:
+        return None
+    key, state, at = found
+    return KeyEvent(kid=key.kid, state=str(SigningKeyState(state).label), at=at)
+
+
+def _written(number: int, *, is_estimate: bool) -> str:
+    text = number_format(number, force_grouping=True)
+    return _("about %(number)s") % {"number": text} if is_estimate else text

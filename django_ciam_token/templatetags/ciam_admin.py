@@ -1,0 +1,23 @@
+"""What the templates of the admin pages load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.template import Context
+from django.utils import timezone
+
+from django_ciam_token.admin.overview import overview
+
+register = template.Library()
+
+
+@register.inclusion_tag("admin/django_ciam_token/overview.html", takes_context=True)
+def ciam_overview(context: Context) -> dict[str, Any]:
+    """Show the figures of the token service, to operators who may see sessions."""
+    request = context.get("request")
+    user = getattr(request, "user", None)
+    if user is None or not user.has_perm("django_ciam_token.view_refreshtoken"):
+        return {"overview": None}
+    return {"overview": overview(timezone.now()), "csp_nonce": context.get("csp_nonce")}
