@@ -20,6 +20,7 @@ class SecurityEventAdmin(ReadOnlyAdmin):
     search_fields = ("=client_id", "=user_id")
     fields = list_display
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: a trail is only added to."""

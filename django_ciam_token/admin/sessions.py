@@ -92,6 +92,7 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
     list_per_page = 50
     list_max_show_all = 0
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # They would count the table, filter by filter.
     # The key ascends with time; the database would have to sort for any other order.
     ordering = ("-pk",)
     sortable_by = ()
@@ -223,11 +224,15 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
             }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
-    def _timeline(self, request: HttpRequest, session: RefreshToken) -> list[SecurityEvent] | None:
-        """Return the newest events of a session; None for who may not see the audit trail."""
+    def _timeline(
+        self, request: HttpRequest, session: RefreshToken
+    ) -> list[tuple[SecurityEvent, str]] | None:
+        """Return the newest events of a session and why; None for who may not see the audit trail."""
         if not self.may(request, "view", SecurityEvent):
             return None
-        return list(SecurityEvent.objects.filter(session_id=session.pk)[:_EVENTS_SHOWN])
+        reasons = dict(RevocationReason.choices)
+        events = SecurityEvent.objects.filter(session_id=session.pk)[:_EVENTS_SHOWN]
+        return [(event, str(reasons.get(event.reason, event.reason))) for event in events]
 
     def end_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask, and end one session."""

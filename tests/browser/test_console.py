@@ -121,7 +121,7 @@ def test_a_session_is_found_by_a_pasted_token_and_ended(signed_in, shoot):
     page.get_by_role("button", name="Yes, end it").click()
 
     page.get_by_text("The session was ended.").wait_for()
-    page.get_by_text("by operator").first.wait_for()
+    page.get_by_text("by an operator").last.wait_for()
     shoot(page, "session")
     refused = refresh(client.client_id, client.plain_secret, tokens["refresh_token"])
     assert refused.json() == {"error": "invalid_grant"}
