@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from django_ciam_token.admin.base import ReadOnlyAdmin
+from django_ciam_token.admin.bounds import BoundedPaginator, newest
 from django_ciam_token.models import SecurityEvent
 
 
@@ -17,11 +21,33 @@ class SecurityEventAdmin(ReadOnlyAdmin):
 
     list_display = ("at", "event", "client_id", "user_id", "session_id", "reason", "actor", "address")
     list_filter = ("event",)
-    search_fields = ("=client_id", "=user_id")
+    list_max_show_all = 0
+    ordering = ("-pk",)
+    sortable_by = ()
+    search_fields = ("session_id", "client_id", "user_id")
+    search_help_text = _("Session id; or client_id or the user's key, among the newest events")
     fields = list_display
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
+    show_facets = admin.ShowFacets.NEVER  # They would count the table, filter by filter.
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: a trail is only added to."""
         return False
+
+    def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
+        """Bound the pages of events; those of an event's history are Django's."""
+        if queryset.model is SecurityEvent:
+            return BoundedPaginator(queryset, *args, **kwargs)
+        return super().get_paginator(request, queryset, *args, **kwargs)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Find the events of a session by index, those of a client or user among the newest."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            return queryset.filter(session_id=uuid.UUID(term)), False
+        except ValueError:
+            return newest(queryset).filter(Q(client_id=term) | Q(user_id=term)), False

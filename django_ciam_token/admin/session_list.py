@@ -9,57 +9,21 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.core.paginator import Page, Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
+from django_ciam_token.admin.bounds import newest
 from django_ciam_token.identifiers import lowest_uuid7
 from django_ciam_token.models import Client, RefreshToken, RevocationReason, SessionState
 
-if TYPE_CHECKING:
-    _Paginator = Paginator[RefreshToken]
-else:
-    _Paginator = Paginator
-
-MOST_SHOWN: Final = 1_000
-"""How many sessions one search leads to at most; nobody turns more pages than that."""
-WINDOW: Final = 50_000
-"""Among how many of the newest sessions a state is looked for."""
 _MOST_MATCHES: Final = 100
 _MOST_CLIENTS: Final = 50
-
-
-class BoundedPaginator(_Paginator):
-    """Pages of the newest rows up to a limit, without ever counting the table."""
-
-    @cached_property
-    def keys(self) -> list[uuid.UUID]:
-        """Return the keys of all rows that have a page."""
-        rows: QuerySet[RefreshToken] = self.object_list  # type: ignore[assignment]
-        return list(rows.order_by("-pk").values_list("pk", flat=True)[:MOST_SHOWN])
-
-    @cached_property
-    def count(self) -> int:
-        """Return how many rows have a page."""
-        return len(self.keys)
-
-    def page(self, number: int | str) -> Page[RefreshToken]:
-        """Return a page; its rows are read by key."""
-        number = self.validate_number(number)
-        first = (number - 1) * self.per_page
-        rows: QuerySet[RefreshToken] = self.object_list  # type: ignore[assignment]
-        # Not the search once more: each page would walk through the table again.
-        found = rows.model._default_manager.using(rows.db).filter(
-            pk__in=self.keys[first : first + self.per_page]
-        )
-        return Page(found.select_related("client", "user").order_by("-pk"), number, self)
 
 
 def search(sessions: QuerySet[RefreshToken], term: str) -> QuerySet[RefreshToken]:
@@ -159,9 +123,3 @@ class ClientFilter(admin.SimpleListFilter):
         """Narrow the list to a client."""
         value = self.value()
         return queryset.filter(client=int(value)) if value and value.isdecimal() else queryset
-
-
-def newest(sessions: QuerySet[RefreshToken]) -> QuerySet[RefreshToken]:
-    """Return the newest sessions of these, `WINDOW` at most."""
-    oldest = sessions.order_by("-pk").values_list("pk", flat=True)[WINDOW - 1 : WINDOW].first()
-    return sessions if oldest is None else sessions.filter(pk__gte=oldest)

@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from django_ciam_token.admin import session_list, user_agents
+from django_ciam_token.admin import bounds, session_list, user_agents
 from django_ciam_token.admin.base import Confirmation, ReadOnlyAdmin, is_confirmed
 from django_ciam_token.callers import Caller
 from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
@@ -143,7 +143,7 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
     def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
         """Bound the pages of sessions; those of a session's history are Django's."""
         if queryset.model is RefreshToken:
-            return session_list.BoundedPaginator(queryset, *args, **kwargs)
+            return bounds.BoundedPaginator(queryset, *args, **kwargs)
         return super().get_paginator(request, queryset, *args, **kwargs)
 
     @admin.display(description=gettext_lazy("user"))
@@ -171,8 +171,8 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
         """Show the list, and among what was looked."""
         context = {
             "find_by_token_url": self.url("refreshtoken_find_by_token"),
-            "most_shown": session_list.MOST_SHOWN,
-            "window": session_list.WINDOW if request.GET.get("state") else None,
+            "most_shown": bounds.MOST_SHOWN,
+            "window": bounds.WINDOW if request.GET.get("state") else None,
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -187,7 +187,7 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
     @admin.action(description=gettext_lazy("End selected sessions"), permissions=["revoke"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[RefreshToken]) -> HttpResponse | None:
         """Ask, and end what was selected; of everything that a search found, what it showed."""
-        chosen = list(queryset.order_by("-pk").values_list("pk", flat=True)[: session_list.MOST_SHOWN])
+        chosen = list(queryset.order_by("-pk").values_list("pk", flat=True)[: bounds.MOST_SHOWN])
         if not is_confirmed(request):
             return self.confirm(request, _ending(len(chosen), chosen, request))
         sessions = RefreshToken.objects.filter(pk__in=chosen)

@@ -1,0 +1,51 @@
+"""Lists that read a bounded number of rows, however long their table is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
+from django.utils.functional import cached_property
+
+if TYPE_CHECKING:
+    _Paginator = Paginator[Any]
+else:
+    _Paginator = Paginator
+
+MOST_SHOWN: Final = 1_000
+"""How many rows one search leads to at most; nobody turns more pages than that."""
+WINDOW: Final = 50_000
+"""Among how many of the newest rows something is looked for that no index leads to."""
+
+
+class BoundedPaginator(_Paginator):
+    """Pages of the newest rows up to a limit, without ever counting the table."""
+
+    @cached_property
+    def keys(self) -> list[Any]:
+        """Return the keys of all rows that have a page."""
+        rows: Any = self.object_list
+        return list(rows.order_by("-pk").values_list("pk", flat=True)[:MOST_SHOWN])
+
+    @cached_property
+    def count(self) -> int:
+        """Return how many rows have a page."""
+        return len(self.keys)
+
+    def page(self, number: int | str) -> Page[Any]:
+        """Return a page; its rows are read by key, lest each page walks through the table again."""
+        number = self.validate_number(number)
+        first = (number - 1) * self.per_page
+        rows: Any = self.object_list
+        found = rows.model._default_manager.using(rows.db).filter(
+            pk__in=self.keys[first : first + self.per_page]
+        )
+        found.query.select_related = rows.query.select_related
+        return Page(found.order_by("-pk"), number, self)
+
+
+def newest(rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Return the newest of these rows, `WINDOW` at most; keys ascend with time."""
+    oldest = rows.order_by("-pk").values_list("pk", flat=True)[WINDOW - 1 : WINDOW].first()
+    return rows if oldest is None else rows.filter(pk__gte=oldest)
