@@ -25,6 +25,7 @@ from django_ciam_token import (
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.models import Client
 from tests.factories import ClientFactory, UserFactory
+from tests.operators import browser_of
 
 TOKEN_URL = "/oauth2/token"
 
@@ -145,6 +146,19 @@ def machine(db: None) -> Client:
 def first_tokens(web_client: Client, user: Any) -> dict[str, Any]:
     """The first tokens of `user` for `web_client`."""
     return issue_tokens(client=web_client, user=user)
+
+
+@pytest.fixture
+def operator(db: None) -> Browser:
+    """The browser of somebody who may do everything."""
+    return browser_of(is_superuser=True)
+
+
+@pytest.fixture
+def viewer(db: None) -> Browser:
+    """The browser of somebody who may look at everything and change nothing."""
+    seen = ("refreshtoken", "client", "signingkey", "user", "securityevent")
+    return browser_of(*(f"view_{model}" for model in seen))
 
 
 @pytest.fixture

@@ -20,13 +20,6 @@ pytestmark = pytest.mark.django_db
 SECRET = re.compile(r"ciam_cs_[\w-]{43}")
 
 
-@pytest.fixture
-def operator():
-    browser = Browser()
-    browser.force_login(UserFactory(username="operator", is_staff=True, is_superuser=True))
-    return browser
-
-
 def url(model, page, *args):
     return reverse(f"admin:django_ciam_token_{model}_{page}", args=args)
 

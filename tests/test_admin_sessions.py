@@ -15,38 +15,14 @@ from django.utils import timezone
 from django_ciam_token import access_tokens, session_management
 from django_ciam_token.admin import bounds, sessions, user_agents
 from django_ciam_token.api import issue_tokens
-from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.identifiers import lowest_uuid7, uuid7
 from django_ciam_token.models import EventType, RefreshToken, SecurityEvent, SessionState
 from tests.factories import ClientFactory, UserFactory
+from tests.operators import browser_of, refuse, url
 
 pytestmark = pytest.mark.django_db
 
 LIST = "refreshtoken_changelist"
-
-
-def url(name, *args):
-    return reverse(f"admin:django_ciam_token_{name}", args=args)
-
-
-def browser_of(*permissions, is_superuser=False):
-    user = UserFactory(is_staff=True, is_superuser=is_superuser, username="operator")
-    user.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
-    browser = Browser()
-    browser.force_login(user)
-    return browser
-
-
-@pytest.fixture
-def operator():
-    return browser_of(is_superuser=True)
-
-
-@pytest.fixture
-def viewer():
-    return browser_of(
-        "view_refreshtoken", "view_client", "view_signingkey", "view_user", "view_securityevent"
-    )
 
 
 @pytest.fixture
@@ -57,10 +33,6 @@ def session(first_tokens):
 def shown(response):
     """The keys of the sessions in a list."""
     return [session.pk for session in response.context["cl"].result_list]
-
-
-def refuse(*args, **kwargs):
-    raise TemporarilyUnavailable("try again", reason="database_unavailable")
 
 
 # --- the list ----------------------------------------------------------------------------------------
