@@ -43,6 +43,10 @@ NEEDED = (
     "django_ciam_token/py.typed",
     "django_ciam_token/migrations/0001_initial.py",
     "django_ciam_token/templates/admin/django_ciam_token/new_secret.html",
+    "django_ciam_token/static/django_ciam_token/admin.css",
+    "django_ciam_token/static/django_ciam_token/admin.js",
+    "django_ciam_token/locale/de/LC_MESSAGES/django.mo",
+    "django_ciam_token/locale/zh_Hans/LC_MESSAGES/django.mo",
 )
 
 

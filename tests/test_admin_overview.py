@@ -60,7 +60,7 @@ def test_the_overview_counts_refreshes_and_events_of_fourteen_days(operator):
 
     page = overview(operator)
 
-    assert '<p class="ciam-figure">4001 <small>in 14 days</small></p>' in page
+    assert '<p class="ciam-figure">4,001 <small>in 14 days</small></p>' in page
     assert '<p class="ciam-figure">2 <small>in 14 days</small></p>' in page
 
 
@@ -179,7 +179,7 @@ def test_what_waits_for_purging_is_counted_among_the_oldest(monkeypatch):
 
 
 def test_events_are_counted_by_day_in_utc():
-    for hours in (0, 11, 13, 24 * 13, 24 * 14):
+    for hours in (-24, 0, 11, 13, 24 * 13, 24 * 14):
         SecurityEvent.objects.create(event=EventType.REUSE_DETECTED, at=NOW - timedelta(hours=hours))
     SecurityEvent.objects.create(event=EventType.ISSUED, at=NOW)
 
@@ -194,6 +194,7 @@ def test_refreshes_are_added_up_over_shards_and_days_ahead_are_left_out():
         RefreshCount.objects.create(day=(NOW + days * DAY).date(), shard=shard, count=count)
 
     assert statistics.refreshes_by_day(days=14, now=NOW) == [7, *[0] * 12, 11]
+    assert str(RefreshCount.objects.get(count=7)) == "2026-02-25 7"
 
 
 def test_a_naive_time_is_taken_as_it_is():

@@ -290,6 +290,16 @@ def test_the_history_that_django_keeps_of_a_session_is_shown(operator, session):
     assert operator.get(url("refreshtoken_history", session.pk)).status_code == 200
 
 
+def test_events_are_found_by_session_client_or_user_and_their_pages_open(operator, session):
+    event = SecurityEvent.objects.create(event="issued", session_id=session.pk, client_id="a", user_id="7")
+    SecurityEvent.objects.create(event="issued", client_id="b")
+    for term in (str(session.pk), "a", "7"):
+        found = operator.get(url("securityevent_changelist"), {"q": term}).context["cl"].result_list
+        assert [row.pk for row in found] == [event.pk]
+    assert len(operator.get(url("securityevent_changelist"), {"q": " "}).context["cl"].result_list) == 2
+    assert operator.get(url("securityevent_history", event.pk)).status_code == 200
+
+
 def test_a_page_that_is_not_there_leads_back_and_who_may_not_view_is_refused(operator, session):
     assert operator.get(url("refreshtoken_change", uuid7())).status_code == 302
     stranger = Browser()

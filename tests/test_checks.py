@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -9,6 +10,7 @@ from django.core.checks import Warning as CheckWarning
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import override_settings
+from django.utils import timezone
 
 from django_ciam_token import checks, signing_keys
 from django_ciam_token.checks import check_settings, check_signing_keys
@@ -301,6 +303,23 @@ def test_w003_the_active_key_is_of_another_algorithm_than_the_setting():
         )
     ]
     assert found_after == []
+
+
+@pytest.mark.django_db
+def test_w007_the_active_key_is_older_than_the_setting_allows():
+    SigningKey.objects.update(active_at=timezone.now() - timedelta(days=366))
+    [key] = SigningKey.objects.all()
+
+    assert database_messages() == [
+        CheckWarning(
+            f"The signing key {key.kid} has been active for longer than SIGNING_KEY_MAX_AGE "
+            "(365 days, 0:00:00).",
+            hint="Make a new one with: manage.py rotate_signing_key",
+            id="django_ciam_token.W007",
+        )
+    ]
+    with override_settings(CIAM_TOKEN={"ISSUER": ISSUER, "SIGNING_KEY_MAX_AGE": None}):
+        assert database_messages() == []
 
 
 @pytest.mark.parametrize("databases", [None, [], ["other"]])

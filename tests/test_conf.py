@@ -43,13 +43,14 @@ DEFAULTS = {
     "CLIENT_ADDRESS": None,
     "SIGNING_ALGORITHM": "RS256",
     "SIGNING_KEY_LEAD": timedelta(hours=1),
+    "SIGNING_KEY_MAX_AGE": timedelta(days=365),
     "SIGNING_KEY_CACHE_LIFETIME": timedelta(seconds=60),
     "JWKS_MAX_AGE": timedelta(seconds=300),
     "CLIENT_SECRET_OVERLAP": timedelta(days=7),
 }
 LIFETIMES = [name for name, value in DEFAULTS.items() if isinstance(value, timedelta)]
 MAY_BE_ZERO = ["REFRESH_TOKEN_GRACE_PERIOD", "CLIENT_SECRET_OVERLAP", "RESOURCE_LEEWAY", "REVOKED_RETENTION"]
-MAY_BE_NONE = ["SESSION_LIFETIME"]
+MAY_BE_NONE = {"SESSION_LIFETIME", "SIGNING_KEY_MAX_AGE"}
 SWITCHES = ["END_SESSIONS_ON_PASSWORD_CHANGE", "RESOURCE_CHECKS_REVOCATION", "AUDIT_TRAIL"]
 CALLABLES = [
     "SUBJECT",
@@ -180,7 +181,7 @@ def test_only_what_is_a_tolerance_or_a_remainder_may_be_zero(name, zero):
 
 
 @pytest.mark.parametrize("name", LIFETIMES)
-def test_only_the_session_may_have_no_end(name):
+def test_only_a_session_and_a_signing_key_may_have_no_end(name):
     if name in MAY_BE_NONE:
         assert value_of(name, None) is None
     else:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from django.utils.formats import number_format
+
 HEIGHT = 60
 """Units of a chart's view box; it is as wide as it has bars, ten units each."""
 
@@ -34,6 +36,11 @@ class Chart:
     def total(self) -> int:
         """The sum of all days."""
         return sum(bar.number for bar in self.bars)
+
+    @property
+    def total_in_words(self) -> str:
+        """The sum as people write it."""
+        return number_format(self.total, force_grouping=True)
 
     @property
     def width(self) -> int:

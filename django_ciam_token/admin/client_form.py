@@ -61,10 +61,9 @@ class ClientForm(_ModelForm):
         # A scope that the settings no longer name stays visible, so that it can be taken away.
         choices = {name: f"{name}: {_(text)}" for name, text in known.items()}
         choices |= {name: name for name in self.instance.scopes if name not in choices}
-        if "scope" in self.fields:
-            scope: Any = self.fields["scope"]
-            scope.choices = list(choices.items())
-            self.initial["scope"] = list(self.instance.scopes)
+        scope: Any = self.fields["scope"]
+        scope.choices = list(choices.items())
+        self.initial["scope"] = list(self.instance.scopes)
         for name, setting in _LIFETIMES.items():
             if name in self.fields:
                 default = getattr(ciam_settings, setting)

@@ -483,9 +483,7 @@ def _end_of_replaced(client: Client) -> datetime | None:
     return max((end for end in ends if end > now), default=None)
 
 
-def _written(instant: datetime | None) -> str:
-    if instant is None:
-        return ""
+def _written(instant: datetime) -> str:
     return date_format(
         timezone.localtime(instant) if timezone.is_aware(instant) else instant, "DATETIME_FORMAT"
     )

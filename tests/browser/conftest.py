@@ -11,14 +11,6 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-if os.environ.get("CIAM_REQUIRE_BROWSER"):
-    import playwright.sync_api as playwright_api
-else:
-    playwright_api = pytest.importorskip("playwright.sync_api", reason="runs with `tox -e browser`")
-
-# Playwright's synchronous interface runs an event loop in this thread; the ORM refuses that otherwise.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-
 PASSWORD = "correct horse battery staple"
 PHONE = {"width": 375, "height": 812}
 DESKTOP = {"width": 1280, "height": 900}
@@ -26,11 +18,17 @@ DESKTOP = {"width": 1280, "height": 900}
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
+    if not os.environ.get("CIAM_REQUIRE_BROWSER"):
+        pytest.importorskip("playwright", reason="runs with `tox -e browser`")
+    from playwright.sync_api import sync_playwright
+
     executable = shutil.which("chromium")
     if executable is None:
         pytest.fail("There is no chromium; install it with: apt-get install chromium")
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-    with playwright_api.sync_playwright() as playwright:
+    with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
+        # Playwright's synchronous interface runs an event loop in this thread; the ORM refuses that otherwise.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         browser = playwright.chromium.launch(executable_path=executable, args=arguments)
         yield browser
         browser.close()
