@@ -68,7 +68,10 @@ def check_signing_keys(
         return [
             _warning("W005", message, f"List the former secret in SECRET_KEY_FALLBACKS again. {_MAKE_A_KEY}")
         ]
-    return list(_warn_about(key))
+    try:
+        return [*_warn_about(key), *_warn_of_age(keys)]
+    except ImproperlyConfigured:
+        return []  # A setting is of the wrong type, which the check of settings reports.
 
 
 _MAKE_A_KEY: Final = "Make a key with: manage.py rotate_signing_key --now"
@@ -88,7 +91,11 @@ def _warn_about(key: SigningKey) -> Iterator[CheckMessage]:
             f"{key.algorithm}.",
             "The setting is for keys made from now on; make one with: manage.py rotate_signing_key",
         )
-    if signing_keys.is_too_old(key, timezone.now()):
+
+
+def _warn_of_age(keys: Sequence[SigningKey]) -> Iterator[CheckMessage]:
+    key = signing_keys.overdue_key(keys, timezone.now())
+    if key is not None:
         yield _warning(
             "W007",
             f"The signing key {key.kid} has been active for longer than SIGNING_KEY_MAX_AGE "

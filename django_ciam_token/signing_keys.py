@@ -241,10 +241,16 @@ def remove_retired(*, now: datetime | None = None) -> int:
     return removed
 
 
-def is_too_old(key: SigningKey, now: datetime) -> bool:
-    """Tell whether an active key has been signing for longer than ``SIGNING_KEY_MAX_AGE``."""
-    max_age = ciam_settings.SIGNING_KEY_MAX_AGE
-    return max_age is not None and now - key.active_at > max_age
+def overdue_key(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
+    """Return the active key if it has been signing for longer than ``SIGNING_KEY_MAX_AGE``.
+
+    None while its successor is published already: what had to be done is done.
+    """
+    known = list(keys)
+    key, max_age = active_key(known, now), ciam_settings.SIGNING_KEY_MAX_AGE
+    if key is None or max_age is None or now - key.active_at <= max_age:
+        return None
+    return None if any(other.state(now) is SigningKeyState.PUBLISHED for other in known) else key
 
 
 def ensure_signing_key(*, using: str) -> SigningKey | None:

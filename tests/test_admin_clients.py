@@ -342,6 +342,23 @@ def test_what_changes_a_client_is_protected_against_forged_requests(web_client):
         assert browser.post(url(name, web_client.pk), form).status_code == 403
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_refusal_is_said_with_atomic_requests_as_well(web_client, monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
+    in_transaction = []
+
+    def look(**_):
+        in_transaction.append(connection.in_atomic_block)
+        refuse()
+
+    monkeypatch.setattr(clients, "revoke_sessions", look)
+
+    page = browser_of(is_superuser=True).post(url("client_end_sessions", web_client.pk), {"confirmed": "yes"})
+
+    assert page.status_code == 302
+    assert in_transaction == [False]
+
+
 # --- the last use of a secret ------------------------------------------------------------------------
 
 

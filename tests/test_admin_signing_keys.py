@@ -71,6 +71,22 @@ def test_a_key_that_was_removed_before_it_signed_was_published_only():
     assert [segment.state for segment in life.segments] == ["published"]
 
 
+def test_a_key_that_was_replaced_before_its_turn_never_signed():
+    [life] = lifecycle.picture([key(-2, 1, 0.5, 3)], NOW).lives
+
+    assert [segment.state for segment in life.segments] == ["published", "retired"]
+
+
+def test_an_hour_of_publication_can_be_seen_beside_a_key_of_a_year():
+    old, new = key(-365, -365, 1 / 24, 2 / 24, "old"), key(0, 1 / 24, kid="new")
+
+    published, _active = lifecycle.picture([new, old], NOW).lives[0].segments
+
+    assert published.width > 5
+    quiet = lifecycle.picture([key(-365, -365), key(-365, -365, -3, -2, "old")], NOW)
+    assert quiet.begins_at == NOW - 3.75 * DAY
+
+
 def test_the_next_event_is_the_first_to_come():
     old, new = key(-20, -20, 1, 2, "old"), key(0, 1.5, kid="new")
 
@@ -109,6 +125,10 @@ def test_an_old_key_is_warned_of(operator, settings):
 
     assert "longer than SIGNING_KEY_MAX_AGE" in operator.get(url(LIST)).content.decode()
 
+    SigningKey.objects.update(active_at=django_timezone.now() - 366 * DAY)
+    signing_keys.rotate(algorithm="ES256")  # Its successor is on the way.
+    assert "SIGNING_KEY_MAX_AGE" not in operator.get(url(LIST)).content.decode()
+    SigningKey.objects.order_by("-pk").first().delete()
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SIGNING_KEY_MAX_AGE": None}
     assert "SIGNING_KEY_MAX_AGE" not in operator.get(url(LIST)).content.decode()
 

@@ -11,6 +11,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -57,7 +58,9 @@ class TokenAdmin(_ModelAdmin):
 
     def route(self, pattern: str, view: View, name: str) -> URLPattern:
         """Return a URL for a view of staff; its name is ``<app>_<name>``."""
-        return path(pattern, self.admin_site.admin_view(view), name=f"{self.opts.app_label}_{name}")
+        # With ATOMIC_REQUESTS a refused statement could not be repeated, nor a message about it be stored.
+        wrapped = transaction.non_atomic_requests(self.admin_site.admin_view(view))
+        return path(pattern, wrapped, name=f"{self.opts.app_label}_{name}")
 
     def url(self, name: str, *args: Any) -> str:
         """Return the address of a page of this app in this admin site."""

@@ -11,7 +11,10 @@ from django_ciam_token.models import SigningKey, SigningKeyState
 
 _MOST_KEYS: Final = 12
 _REMOVED_STAY_FOR: Final = timedelta(days=7)
-_SHORTEST_SPAN: Final = timedelta(hours=6)
+# Of the past at least this much is drawn, so that what is only minutes away doesn't fill the picture.
+_SHORTEST_PAST: Final = timedelta(hours=6)
+# Beyond the last change at least this much is drawn, so that a state without an end is seen to go on.
+_SHORTEST_REST: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -59,14 +62,17 @@ def picture(keys: Sequence[SigningKey], now: datetime) -> Picture | None:
         return round(100 * min(1.0, max(0.0, (instant - begins_at) / (ends_at - begins_at))), 2)
 
     def life(key: SigningKey) -> Life:
+        # A key that was replaced before its turn never signs.
+        retired_at = _earliest(key.retired_at, key.removed_at)
+        active_at = _earliest(key.active_at, retired_at)
         stretches = (
-            (SigningKeyState.PUBLISHED, key.created_at, _earliest(key.active_at, key.removed_at)),
-            (SigningKeyState.ACTIVE, key.active_at, _earliest(key.retired_at, key.removed_at)),
-            (SigningKeyState.RETIRED, key.retired_at, key.removed_at),
+            (SigningKeyState.PUBLISHED, key.created_at, active_at),
+            (SigningKeyState.ACTIVE, active_at, retired_at),
+            (SigningKeyState.RETIRED, retired_at, key.removed_at),
         )
         segments = []
         for state, begin, end in stretches:
-            if begin is None or (end is not None and end <= begin) or begin >= ends_at:
+            if begin is None or (end is not None and (end <= begin or end <= begins_at)):
                 continue
             left, right = x(begin), x(end or ends_at)
             segments.append(Segment(state, left, round(max(0.4, right - left), 2), begin, end))
@@ -96,12 +102,24 @@ def next_event(
 
 
 def _span(keys: Sequence[SigningKey], now: datetime) -> tuple[datetime, datetime]:
-    """Return the time that the picture shows: all that is known, with some room after the last change."""
-    known = [now, *(at for key in keys for at in (key.created_at, key.active_at))]
-    known += [at for key in keys for at in (key.retired_at, key.removed_at) if at is not None]
-    begin, end = min(known), max(known)
-    room = max((end - begin) / 8, _SHORTEST_SPAN)
-    return begin, end + room
+    """Return the time that the picture shows.
+
+    While something is about to change: that, and three times as much of the past, so that an hour of
+    publication can be seen beside a key that is a year old. Otherwise what changed in the last days; and if
+    nothing did, everything since the first key.
+    """
+    known = [at for key in keys for at in (key.created_at, key.active_at, key.retired_at, key.removed_at)]
+    instants = [at for at in known if at is not None]
+    first, last = min(instants), max(now, *instants)
+    recent = [at for at in instants if now - _REMOVED_STAY_FOR < at <= now]
+    if last > now:
+        past = 3 * (last - now)
+    elif recent:
+        past = (now - min(recent)) * 5 / 4
+    else:
+        past = now - first
+    begin = min(now, max(first, now - max(past, _SHORTEST_PAST)))
+    return begin, last + max((last - begin) / 10, _SHORTEST_REST)
 
 
 def _earliest(*instants: datetime | None) -> datetime | None:

@@ -77,12 +77,11 @@ class SigningKeyAdmin(ReadOnlyAdmin):
         """Show the keys, their life as a picture, and what can be done."""
         now = timezone.now()
         keys = list(SigningKey.objects.defer("encrypted_private_key"))
-        active = signing_keys.active_key(keys, now)
         context = {
             "picture": picture(keys, now),
             "states": [state for state in SigningKeyState if state is not SigningKeyState.REMOVED],
-            "has_active_key": active is not None,
-            "old_key": active if active is not None and signing_keys.is_too_old(active, now) else None,
+            "has_active_key": signing_keys.active_key(keys, now) is not None,
+            "old_key": signing_keys.overdue_key(keys, now),
             "tools": self._tools(request),
             "jwks_url": _jwks_url(),
         }

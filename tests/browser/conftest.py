@@ -27,7 +27,7 @@ def chromium() -> Iterator[Any]:
         pytest.fail("There is no chromium; install it with: apt-get install chromium")
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
     with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
-        # Playwright's synchronous interface runs an event loop in this thread; the ORM refuses that otherwise.
+        # Playwright's synchronous interface runs an event loop in this thread, which the ORM would refuse.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         browser = playwright.chromium.launch(executable_path=executable, args=arguments)
         yield browser
