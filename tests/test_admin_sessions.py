@@ -452,3 +452,9 @@ def test_revoking_stops_in_time_and_the_same_call_ends_the_rest(web_client):
 
     assert revoke(max_seconds=0) == 1
     assert revoke(max_seconds=60) == 2
+
+
+@pytest.mark.parametrize("number", ["9" * 30, "-1", "²"])
+def test_numbers_that_no_row_can_have_find_nothing(operator, session, number):
+    assert operator.get(url(LIST), {"client__id__exact": number}).status_code == 200
+    assert operator.get(url("refreshtoken_sign_out", number)).status_code == 404

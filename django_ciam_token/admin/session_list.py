@@ -7,6 +7,7 @@ among the newest of them, and the page says so.
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import timedelta
 from typing import Any, Final
@@ -114,12 +115,17 @@ class ClientFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the clients to choose from."""
         clients = list(Client.objects.values_list("pk", "name")[:_MOST_CLIENTS])
-        chosen = request.GET.get(self.parameter_name, "")
-        if chosen.isdecimal() and int(chosen) not in dict(clients):
-            clients += list(Client.objects.filter(pk=int(chosen)).values_list("pk", "name"))
+        chosen = _key(request.GET.get(self.parameter_name))
+        if chosen is not None and chosen not in dict(clients):
+            clients += list(Client.objects.filter(pk=chosen).values_list("pk", "name"))
         return [(str(pk), name) for pk, name in clients]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[RefreshToken]) -> QuerySet[RefreshToken]:
         """Narrow the list to a client."""
-        value = self.value()
-        return queryset.filter(client=int(value)) if value and value.isdecimal() else queryset
+        chosen = _key(self.value())
+        return queryset if chosen is None else queryset.filter(client=chosen)
+
+
+def _key(text: str | None) -> int | None:
+    """Read the key of a client; longer numbers are more than a database can compare with."""
+    return int(text) if text is not None and re.fullmatch("[0-9]{1,18}", text) else None

@@ -352,7 +352,7 @@ def _find_user(user_id: str) -> AbstractBaseUser | None:
     users = get_user_model()
     try:
         return users._default_manager.filter(pk=user_id).first()
-    except (ValueError, ValidationError):
+    except (ValueError, OverflowError, ValidationError):
         return None
 
 
