@@ -86,6 +86,7 @@ def test_a_secret_is_replaced_and_the_old_one_works_on(signed_in, shoot):
     shoot(page, "client-replace-secret")
     page.get_by_role("button", name="Yes, make a new secret").click()
 
+    page.wait_for_url("**/new-secret/")
     [new] = secrets_on(page)
     page.get_by_text("The secret before it works until").wait_for()
     answer = refresh(client.client_id, client.plain_secret, tokens["refresh_token"])
