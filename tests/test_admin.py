@@ -120,6 +120,18 @@ def pages(client, session, key):
         url("signingkey", "changelist"),
         url("signingkey", "changelist") + f"?q={key.kid}",
         url("signingkey", "change", key.pk),
+        url("signingkey", "rotate"),
+        url("signingkey", "rotate_now"),
+        url("client", "new_secret", client.pk),
+        url("client", "replace_secret", client.pk),
+        url("client", "end_sessions", client.pk),
+        url("client", "switch", client.pk),
+        url("refreshtoken", "find_by_token"),
+        url("refreshtoken", "end", session.pk),
+        url("refreshtoken", "sign_out", session.user_id),
+        url("refreshtoken", "history", session.pk),
+        reverse("admin:app_list", args=["django_ciam_token"]),
+        reverse("admin:auth_user_change", args=[session.user_id]),
     ]
 
 

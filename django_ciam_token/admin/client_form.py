@@ -1,4 +1,4 @@
-"""The form of a client: scopes to tick, and sensible lifetimes for each type."""
+"""The forms of a client: scopes to tick, sensible lifetimes for each type, the overlap of two secrets."""
 
 from __future__ import annotations
 
@@ -84,3 +84,29 @@ class ClientForm(_ModelForm):
                 if cleaned.get(name) is None:
                     cleaned[name] = lifetime
         return cleaned
+
+
+class OverlapForm(forms.Form):
+    """How long the present secret goes on working."""
+
+    overlap = forms.ChoiceField(label=gettext_lazy("The present secret works on for"))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        overlaps = {
+            timedelta(0): _("not at all: it ends now"),
+            timedelta(hours=1): _("an hour"),
+            timedelta(days=1): _("a day"),
+            timedelta(days=7): _("7 days"),
+            timedelta(days=30): _("30 days"),
+        }
+        usual = ciam_settings.CLIENT_SECRET_OVERLAP
+        overlaps.setdefault(usual, duration_string(usual))
+        overlap: Any = self.fields["overlap"]
+        overlap.choices = [(str(int(span.total_seconds())), text) for span, text in sorted(overlaps.items())]
+        overlap.initial = str(int(usual.total_seconds()))
+
+    @property
+    def chosen(self) -> timedelta:
+        """The choice, once the form is valid."""
+        return timedelta(seconds=int(self.cleaned_data["overlap"]))

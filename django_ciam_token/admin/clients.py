@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import unquote
@@ -14,7 +13,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.duration import duration_string
 from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.timesince import timesince
@@ -25,10 +23,9 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token.admin import shown_once
 from django_ciam_token.admin.base import Confirmation, TokenAdmin, copyable, is_confirmed
-from django_ciam_token.admin.client_form import ClientForm
+from django_ciam_token.admin.client_form import ClientForm, OverlapForm
 from django_ciam_token.callers import Caller
 from django_ciam_token.clients import add_first_secret, rotate_client_secret
-from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client, ClientSecret, RefreshToken, RevocationReason, SessionState
 from django_ciam_token.session_management import revoke_sessions, select_sessions
@@ -66,32 +63,6 @@ class SecretInline(_SecretInline):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return True: who may see the client may see what is known of its secrets."""
         return True
-
-
-class OverlapForm(forms.Form):
-    """How long the present secret goes on working."""
-
-    overlap = forms.ChoiceField(label=gettext_lazy("The present secret works on for"))
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        overlaps = {
-            timedelta(0): _("not at all: it ends now"),
-            timedelta(hours=1): _("an hour"),
-            timedelta(days=1): _("a day"),
-            timedelta(days=7): _("7 days"),
-            timedelta(days=30): _("30 days"),
-        }
-        usual = ciam_settings.CLIENT_SECRET_OVERLAP
-        overlaps.setdefault(usual, duration_string(usual))
-        overlap: Any = self.fields["overlap"]
-        overlap.choices = [(str(int(span.total_seconds())), text) for span, text in sorted(overlaps.items())]
-        overlap.initial = str(int(usual.total_seconds()))
-
-    @property
-    def chosen(self) -> timedelta:
-        """The choice, once the form is valid."""
-        return timedelta(seconds=int(self.cleaned_data["overlap"]))
 
 
 @admin.register(Client)
