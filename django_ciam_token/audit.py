@@ -106,9 +106,9 @@ def _client_authentication_failed(*, client_id: str | None, reason: str, caller:
     record(event_of(event, client_id=client_id or "", reason=reason, caller=caller))
 
 
-def _key_rotated(*, kid: str, **_: Any) -> None:
-    record(event_of(EventType.KEY_ROTATED, reason=kid))
+def _key_rotated(*, kid: str, actor: str, caller: Caller, **_: Any) -> None:
+    record(event_of(EventType.KEY_ROTATED, reason=kid, actor=actor, caller=caller))
 
 
-def _secret_rotated(*, client: Client, **_: Any) -> None:
-    record(event_of(EventType.SECRET_ROTATED, client=client))
+def _secret_rotated(*, client: Client, actor: str, caller: Caller, **_: Any) -> None:
+    record(event_of(EventType.SECRET_ROTATED, client=client, actor=actor, caller=caller))

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import signals
+from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.client_authentication import secret_digest
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.models import ApplicationType, Client, ClientSecret
@@ -58,7 +59,12 @@ def add_first_secret(client: Client) -> str:
 
 @sensitive_variables()
 def rotate_client_secret(
-    client: Client, *, overlap: timedelta | None = None, now: datetime | None = None
+    client: Client,
+    *,
+    overlap: timedelta | None = None,
+    now: datetime | None = None,
+    actor: str = "",
+    caller: Caller = NOBODY,
 ) -> str:
     """Give a client a new secret and return it; it can't be had again.
 
@@ -69,6 +75,8 @@ def rotate_client_secret(
         client: confidential afterwards, even if it was public before.
         overlap: how long the present secret still works; the setting ``CLIENT_SECRET_OVERLAP`` if None.
         now: the present, by default the host's clock.
+        actor: who did it, if it was a person: a user name.
+        caller: from where the request came.
 
     Raises:
         TemporarilyUnavailable: the database refused; nothing was changed.
@@ -102,6 +110,8 @@ def rotate_client_secret(
         using=using,
         client=client,
         replaced_expires_at=ends_at,
+        actor=actor,
+        caller=caller,
     )
     return secret
 

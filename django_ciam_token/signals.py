@@ -42,10 +42,12 @@ client_authentication_failed: Final = Signal()
 ``caller``."""
 
 signing_key_rotated: Final = Signal()
-"""A new signing key was made. Arguments: ``kid``, ``algorithm``, ``active_at``."""
+"""A new signing key was made. Arguments: ``kid``, ``algorithm``, ``active_at``, ``actor`` (a user name, or
+empty), ``caller``."""
 
 client_secret_rotated: Final = Signal()
-"""A client got a new secret. Arguments: ``client``, ``replaced_expires_at`` (at the latest)."""
+"""A client got a new secret. Arguments: ``client``, ``replaced_expires_at`` (at the latest), ``actor``,
+``caller``."""
 
 
 def send_revoked(sessions: list[Any], *, sender: type, using: str, **arguments: Any) -> None:

@@ -19,6 +19,7 @@ from django.db.models import Max, Q
 from django.utils import timezone
 
 from django_ciam_token import jose, keyring, signals
+from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import ServerError
 from django_ciam_token.models import Client, SigningKey, SigningKeyState
@@ -146,6 +147,8 @@ def rotate(
     immediately: bool = False,
     compromised: bool = False,
     now: datetime | None = None,
+    actor: str = "",
+    caller: Caller = NOBODY,
 ) -> SigningKey:
     """Make a new signing key and retire those before it.
 
@@ -156,6 +159,8 @@ def rotate(
         compromised: as ``immediately``, and take the older keys out of the JWK Set at once: whatever
             they signed is refused from then on.
         now: the present, by default the host's clock.
+        actor: who did it, if it was a person: a user name.
+        caller: from where the request came.
 
     Raises:
         ValueError: the algorithm is unknown.
@@ -203,6 +208,8 @@ def rotate(
         kid=key.kid,
         algorithm=algorithm,
         active_at=active_at,
+        actor=actor,
+        caller=caller,
     )
     return key
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django_ciam_token import client_authentication, statistics
 from django_ciam_token.admin import clients, shown_once
 from django_ciam_token.api import issue_tokens
-from django_ciam_token.models import Client, ClientSecret, RefreshToken
+from django_ciam_token.models import Client, ClientSecret, EventType, RefreshToken, SecurityEvent
 from tests.conftest import post_form
 from tests.factories import ClientFactory, UserFactory
 from tests.operators import browser_of, refuse, url
@@ -159,14 +159,19 @@ def test_what_is_not_there_leads_back_or_is_not_found(operator):
 # --- secrets -----------------------------------------------------------------------------------------
 
 
-def test_a_secret_is_replaced_after_a_question_and_the_old_one_works_on(operator, user, traces):
+def test_a_secret_is_replaced_after_a_question_and_the_old_one_works_on(
+    operator, django_capture_on_commit_callbacks
+):
     client = ClientFactory()
     page = url("client_replace_secret", client.pk)
     assert "works on for" in operator.get(page).content.decode()
     assert ClientSecret.objects.count() == 1
 
-    shown = operator.post(page, {"confirmed": "yes", "overlap": "3600"}, follow=True).content.decode()
+    with django_capture_on_commit_callbacks(execute=True):
+        shown = operator.post(page, {"confirmed": "yes", "overlap": "3600"}, follow=True).content.decode()
 
+    event = SecurityEvent.objects.get(event=EventType.SECRET_ROTATED)
+    assert (event.actor, event.client_id) == ("operator", client.client_id)
     [new] = set(SECRET.findall(shown))
     assert "The secret before it works until" in shown
     form = {"grant_type": "refresh_token", "client_id": client.client_id, "refresh_token": "x"}

@@ -12,7 +12,7 @@ from django.utils import timezone as django_timezone
 from django_ciam_token import signing_keys
 from django_ciam_token.admin import lifecycle
 from django_ciam_token.admin import signing_keys as page_module
-from django_ciam_token.models import SigningKey, SigningKeyState
+from django_ciam_token.models import EventType, SecurityEvent, SigningKey, SigningKeyState
 from tests.factories import UserFactory
 from tests.operators import refuse, url
 
@@ -146,13 +146,16 @@ def test_a_site_without_keys_or_endpoints_is_told_so(operator, settings):
 # --- rotating ----------------------------------------------------------------------------------------
 
 
-def test_a_key_is_rotated_gracefully_after_a_question(operator):
+def test_a_key_is_rotated_gracefully_after_a_question(operator, django_capture_on_commit_callbacks):
     page = url("signingkey_rotate")
     assert "Make a new signing key?" in operator.get(page).content.decode()
     assert SigningKey.objects.count() == 1
 
-    operator.post(page, {"confirmed": "yes", "algorithm": "ES256"})
+    with django_capture_on_commit_callbacks(execute=True):
+        operator.post(page, {"confirmed": "yes", "algorithm": "ES256"})
 
+    event = SecurityEvent.objects.get(event=EventType.KEY_ROTATED)
+    assert (event.actor, event.address) == ("operator", "127.0.0.1")
     new = SigningKey.objects.order_by("-pk").first()
     assert new.state(django_timezone.now()) is SigningKeyState.PUBLISHED
     assert new.algorithm == "ES256"

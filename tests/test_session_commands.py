@@ -17,6 +17,7 @@ from django.utils import timezone
 from django_ciam_token import access_tokens, transactions
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.management import commands
 from django_ciam_token.management.commands import purge_tokens, revoke_tokens
 from django_ciam_token.models import EventType, RefreshToken, RevokedAccessToken, SecurityEvent
 from tests.factories import ClientFactory, UserFactory
@@ -507,13 +508,12 @@ def test_purge_tokens_says_what_is_wrong(run, options, message):
 
 @pytest.mark.django_db(transaction=True)
 def test_the_operator_is_named_even_where_the_account_has_no_name(run, web_client, user, monkeypatch):
-    from django_ciam_token.management.commands import revoke_tokens
 
     def fail():
         raise KeyError("getpwuid(): uid not found")
 
     for getuser, actor in ((lambda: "root", "root (manage.py)"), (fail, "manage.py")):
-        monkeypatch.setattr(revoke_tokens, "getuser", getuser)
+        monkeypatch.setattr(commands, "getuser", getuser)
         issue_tokens(client=web_client, user=user)
         run("revoke_tokens", "--user", user.username, "--no-input")
         assert SecurityEvent.objects.filter(event="revoked").latest("pk").actor == actor

@@ -12,6 +12,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from django_ciam_token import jose, signals, signing_keys
+from django_ciam_token.callers import NOBODY
 from django_ciam_token.errors import ServerError, TemporarilyUnavailable
 from django_ciam_token.models import SigningKey, SigningKeyState
 from tests.factories import ClientFactory
@@ -288,9 +289,8 @@ def test_a_rotation_is_logged_and_signalled(traces, caplog, django_capture_on_co
         f"Signing key {key.kid} (EdDSA) made, active at {(now + LEAD).isoformat()}"
     )
     assert record.kid == key.kid
-    assert traces.of(signals.signing_key_rotated) == [
-        {"sender": SigningKey, "kid": key.kid, "algorithm": "EdDSA", "active_at": now + LEAD}
-    ]
+    told = {"kid": key.kid, "algorithm": "EdDSA", "active_at": now + LEAD, "actor": "", "caller": NOBODY}
+    assert traces.of(signals.signing_key_rotated) == [{"sender": SigningKey, **told}]
 
 
 def test_the_process_that_rotates_knows_the_new_key_once_it_is_committed(django_capture_on_commit_callbacks):

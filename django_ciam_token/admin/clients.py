@@ -386,7 +386,12 @@ class ClientAdmin(TokenAdmin):
         if not form.is_valid():
             return self.confirm(request, self._replacing(client, form, back))
         try:
-            secret = rotate_client_secret(client, overlap=form.chosen)
+            secret = rotate_client_secret(
+                client,
+                overlap=form.chosen,
+                actor=request.user.get_username(),
+                caller=Caller.of(request),
+            )
         except TemporarilyUnavailable:
             messages.error(request, _("The database refused; nothing was changed. Try again."))
             return HttpResponseRedirect(back)

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django_ciam_token import signing_keys
 from django_ciam_token.admin.base import Confirmation, ReadOnlyAdmin, is_confirmed
 from django_ciam_token.admin.lifecycle import picture
+from django_ciam_token.callers import Caller
 from django_ciam_token.conf import SIGNING_ALGORITHMS, ciam_settings
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import SigningKey, SigningKeyState
@@ -144,6 +145,8 @@ class SigningKeyAdmin(ReadOnlyAdmin):
                 algorithm=form.cleaned_data["algorithm"],
                 immediately=is_dangerous,
                 compromised=form.cleaned_data.get("compromised", False),
+                actor=request.user.get_username(),
+                caller=Caller.of(request),
             )
         except TemporarilyUnavailable:
             messages.error(request, _("The database refused; nothing was changed. Try again."))

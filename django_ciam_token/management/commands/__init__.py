@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from getpass import getuser
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
@@ -75,6 +76,14 @@ def find_user(username: str) -> Any:
         return model._default_manager.get_by_natural_key(username)
     except model.DoesNotExist:
         raise CommandError(f"There is no user {username!r}.") from None
+
+
+def operator_name() -> str:
+    """Name the account that runs the command, so that the audit trail says who it was."""
+    try:
+        return f"{getuser()} (manage.py)"
+    except (KeyError, OSError):  # A container whose user has no name.
+        return "manage.py"
 
 
 def explain(error: ValidationError) -> str:

@@ -6,7 +6,7 @@ import argparse
 import sys
 import uuid
 from datetime import datetime, time
-from getpass import getpass, getuser
+from getpass import getpass
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +22,7 @@ from django_ciam_token.management.commands import (
     duration,
     find_client,
     find_user,
+    operator_name,
 )
 from django_ciam_token.models import Client, RevocationReason
 from django_ciam_token.session_management import revoke_sessions, select_sessions, session_of_token
@@ -123,7 +124,7 @@ class Command(TokenCommand):
                 reason=RevocationReason.OPERATOR,
                 everything=everything,
                 on_progress=progress,
-                actor=_operator(),
+                actor=operator_name(),
                 **criteria,
             )
         except TemporarilyUnavailable as error:
@@ -136,14 +137,6 @@ class Command(TokenCommand):
             self.write_json({"sessions": count, "dry_run": options["dry_run"]})
         else:
             self.stdout.write(text)
-
-
-def _operator() -> str:
-    """Name the account that runs the command, so that the audit trail says who it was."""
-    try:
-        return f"{getuser()} (manage.py)"
-    except (KeyError, OSError):  # A container whose user has no name.
-        return "manage.py"
 
 
 def instant(text: str) -> datetime:

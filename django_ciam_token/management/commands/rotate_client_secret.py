@@ -9,7 +9,13 @@ from django.utils import timezone
 
 from django_ciam_token.clients import rotate_client_secret
 from django_ciam_token.errors import TemporarilyUnavailable
-from django_ciam_token.management.commands import TokenCommand, add_json_option, duration, find_client
+from django_ciam_token.management.commands import (
+    TokenCommand,
+    add_json_option,
+    duration,
+    find_client,
+    operator_name,
+)
 
 
 class Command(TokenCommand):
@@ -52,7 +58,7 @@ class Command(TokenCommand):
                 "that does not send it is refused. If you want that, add --make-confidential."
             )
         try:
-            secret = rotate_client_secret(client, overlap=options["overlap"])
+            secret = rotate_client_secret(client, overlap=options["overlap"], actor=operator_name())
         except TemporarilyUnavailable as error:
             raise CommandError("The database refused; nothing was changed. Try again.") from error
         replaced = client.secrets.filter(expires_at__gt=timezone.now()).first()

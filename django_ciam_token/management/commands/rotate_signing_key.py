@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django_ciam_token import signing_keys
 from django_ciam_token.conf import SIGNING_ALGORITHMS
 from django_ciam_token.errors import TemporarilyUnavailable
-from django_ciam_token.management.commands import TokenCommand, add_json_option
+from django_ciam_token.management.commands import TokenCommand, add_json_option, operator_name
 
 
 class Command(TokenCommand):
@@ -49,6 +49,7 @@ class Command(TokenCommand):
                 algorithm=options["algorithm"],
                 immediately=options["now"],
                 compromised=options["compromised"],
+                actor=operator_name(),
             )
         except TemporarilyUnavailable as error:
             raise CommandError("The database refused; nothing was changed. Try again.") from error
