@@ -1,0 +1,111 @@
+"""All servers side by side: each in turn, again and again, so that whatever disturbs one disturbs all."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.measuring import PostgreSQL, cpu_seconds, memory_bytes
+from benchmarks.servers import SERVERS, Running, Server, start
+
+MANY: Final = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure."""
+
+    rounds: int
+    seconds_many: float
+    seconds_one: float
+    seconds_warm: float
+
+
+QUICK: Final = Plan(rounds=1, seconds_many=2, seconds_one=1, seconds_warm=1)
+FULL: Final = Plan(rounds=5, seconds_many=6, seconds_one=3, seconds_warm=3)
+
+
+@dataclass
+class Measured:
+    """What was seen of one server in all rounds."""
+
+    running: Running
+    described: dict[str, Any] = field(default_factory=dict)
+    """The statements of one refresh and the JWTs of its answer."""
+    many: list[dict[str, Any]] = field(default_factory=list)
+    one: list[dict[str, Any]] = field(default_factory=list)
+
+    def median(self, name: str, *, of: str = "many") -> float | None:
+        """Return the median over the rounds; None if it could not be seen."""
+        seen = [run[name] for run in getattr(self, of) if run[name] is not None]
+        return statistics.median(seen) if seen else None
+
+
+def compare(
+    postgresql: PostgreSQL,
+    url: str,
+    plan: Plan,
+    *,
+    servers: Sequence[Server] = SERVERS,
+    threads: bool = False,
+) -> dict[str, Measured]:
+    """Measure servers alternately on PostgreSQL; return what was seen by name."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+        all_measured = {}
+        for server in servers:
+            database = f"benchmark_{server.name}"
+            postgresql.create(database)
+            stack.callback(postgresql.drop, database)
+            running = start(
+                server, database_url=f"{url}/{database}", folder=folder, chains=MANY, threads=threads
+            )
+            stack.callback(running.stop)
+            all_measured[server.name] = Measured(running)
+        for measured in all_measured.values():
+            measured.running.load(connections=MANY, seconds=plan.seconds_warm)
+        postgresql.checkpoint()
+        for measured in all_measured.values():
+            # Each page is written to the WAL in full once after a checkpoint; that is not of interest.
+            measured.running.load(connections=MANY, seconds=plan.seconds_warm)
+        for number in range(plan.rounds):
+            for measured in all_measured.values():
+                measured.many.append(_observe(measured.running, postgresql, MANY, plan.seconds_many))
+                measured.one.append(_observe(measured.running, postgresql, 1, plan.seconds_one))
+            print(f"  round {number + 1} of {plan.rounds}", flush=True)
+        for measured in all_measured.values():
+            measured.described = measured.running.described()
+        return all_measured
+
+
+def _observe(running: Running, postgresql: PostgreSQL, connections: int, seconds: float) -> dict[str, Any]:
+    """Run the load, and add to what it says what the server and the database used meanwhile."""
+    database = f"benchmark_{running.server.name}"
+    workers = running.workers
+    before = sum(map(cpu_seconds, workers))
+    database_before = postgresql.cpu_seconds(database)
+    wal = postgresql.wal_bytes()
+    result = running.load(connections=connections, seconds=seconds)
+    wal = postgresql.wal_bytes() - wal
+    database_after = postgresql.cpu_seconds(database)
+    server_cpu = sum(map(cpu_seconds, workers)) - before
+    if running.workers != workers:
+        raise RuntimeError(f"{running.server.name}: a worker was replaced while it was measured")
+    requests = result["requests"]
+    is_local = database_before is not None and database_after is not None
+    return {
+        **result,
+        "rate": requests / result["elapsed"],
+        "server_cpu": server_cpu / requests,
+        "database_cpu": (database_after - database_before) / requests if is_local else None,  # type: ignore[operator]
+        "load_cpu": result["cpu"] / requests,
+        "wal": wal / requests,
+        "memory": max(map(memory_bytes, workers)),
+        "at": time.time(),
+    }

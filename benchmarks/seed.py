@@ -1,0 +1,92 @@
+"""Prepares the database of one server and says how to refresh there.
+
+    python -m benchmarks.seed SITE CHAINS TARGET
+
+Runs with the settings of that server. Beside the chains it begins a session in which a few refreshes are made
+here, in this process, to look at the answer and to count the statements.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main(site: str, chains: str, path: str) -> None:
+    """Write the target file."""
+    seed = importlib.import_module(f"benchmarks.sites.{site}.seed")
+    target = seed.target(int(chains) + 1)
+    spare = target["tokens"].pop()
+    look = getattr(seed, "look", None) or _look
+    target |= look(target, spare)
+    Path(path).write_text(json.dumps(target))
+
+
+def migrate() -> None:
+    """Set Django up and make the tables; sites call it first."""
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+
+
+def form(client_id: str, client_secret: str) -> dict[str, str]:
+    """Return the parts of a target that all token endpoints of OAuth 2.0 share."""
+    return {
+        "content_type": "application/x-www-form-urlencoded",
+        "prefix": f"grant_type=refresh_token&client_id={client_id}"
+        f"&client_secret={client_secret}&refresh_token=",
+        "suffix": "",
+        "token_pattern": '"refresh_token": ?"([^"]+)"',
+    }
+
+
+def _look(target: dict[str, Any], token: str) -> dict[str, Any]:
+    """Refresh three times by Django's test client; return what the last one did."""
+    import re
+
+    from django.db import connection
+    from django.test import Client
+    from django.test.utils import CaptureQueriesContext
+
+    browser = Client()
+    for _ in range(3):
+        with CaptureQueriesContext(connection) as queries:
+            body = target["prefix"] + token + target["suffix"]
+            response = browser.post(target["path"], body, content_type=target["content_type"])
+        assert response.status_code == 200, response.content
+        match = re.search(target["token_pattern"], response.content.decode())
+        assert match is not None
+        assert match[1] != token
+        token = match[1]
+    kinds = [query["sql"].split()[0].upper() for query in queries]
+    return {"statements": summary(kinds), "jwts": describe(json.loads(response.content))}
+
+
+def summary(kinds: list[str]) -> str:
+    """Write down a list of statements: how many, and of which kinds without BEGIN and COMMIT."""
+    inner = [kind for kind in kinds if kind not in ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")]
+    counts = {kind: inner.count(kind) for kind in ("SELECT", "INSERT", "UPDATE", "DELETE")}
+    listed = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
+    return f"{len(kinds)} ({listed})"
+
+
+def describe(answer: dict[str, Any]) -> str:
+    """Name the JWTs of an answer and their algorithms."""
+    found = []
+    for name, value in answer.items():
+        if isinstance(value, str) and value.count(".") == 2:
+            header = value.partition(".")[0]
+            header += "=" * (-len(header) % 4)
+            algorithm = json.loads(base64.urlsafe_b64decode(header))["alg"]
+            found.append(f"{name.removesuffix('_token')} {algorithm}")
+    return ", ".join(found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,193 @@
+"""The servers of the comparison, and how one is prepared, started and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.measuring import children
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+WORKERS: Final = 2
+THREADS: Final = 4
+_SECONDS_TO_START: Final = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """One row of the table."""
+
+    name: str
+    label: str
+    site: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def application(self) -> str:
+        """What gunicorn is given."""
+        return (
+            "benchmarks.sites.floor.app:application"
+            if self.site == "floor"
+            else "benchmarks.wsgi:application"
+        )
+
+
+SERVERS: Final = (
+    Server(name="ours", label="ours, RS256", site="ours"),
+    Server(name="ours_es256", label="ours, ES256", site="ours", environment={"BENCHMARK_ALGORITHM": "ES256"}),
+    Server(name="floor", label="floor", site="floor"),
+    Server(name="authlib", label="Authlib", site="authlib", environment={"AUTHLIB_INSECURE_TRANSPORT": "1"}),
+    Server(name="simplejwt", label="simplejwt", site="simplejwt"),
+    Server(
+        name="allauth_md5", label="allauth idp, MD5", site="allauth", environment={"BENCHMARK_HASHER": "md5"}
+    ),
+    Server(
+        name="toolkit_md5",
+        label="oauth-toolkit, MD5",
+        site="oauth_toolkit",
+        environment={"BENCHMARK_HASHER": "md5"},
+    ),
+    Server(name="allauth", label="allauth idp", site="allauth"),
+    Server(name="toolkit", label="oauth-toolkit", site="oauth_toolkit"),
+)
+# The floor speaks psycopg only.
+OF_DJANGO: Final = tuple(server for server in SERVERS if server.site != "floor")
+
+
+@dataclass
+class Running:
+    """A server that answers, on a database of its own."""
+
+    server: Server
+    process: subprocess.Popen[bytes]
+    port: int
+    target: Path
+    database_url: str
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of gunicorn's workers."""
+        return children(self.process.pid)
+
+    def described(self) -> dict[str, Any]:
+        """Return what `benchmarks.seed` found out about it."""
+        described: dict[str, Any] = json.loads(self.target.read_text())
+        return described
+
+    def load(self, *, connections: int, seconds: float) -> dict[str, Any]:
+        """Let the load generator run, and return what it printed."""
+        arguments = [str(self.port), str(self.target), str(connections), str(seconds)]
+        finished = subprocess.run(
+            [sys.executable, "-m", "benchmarks.load", *arguments],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if finished.returncode:
+            raise RuntimeError(f"{self.server.name}: {finished.stderr[-3000:]}")
+        result: dict[str, Any] = json.loads(finished.stdout)
+        return result
+
+    def stop(self) -> None:
+        """End gunicorn and its workers."""
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def start(
+    server: Server,
+    *,
+    database_url: str,
+    folder: Path,
+    chains: int,
+    threads: bool = False,
+    migrated: bool = False,
+) -> Running:
+    """Fill a server's empty database and start it.
+
+    Args:
+        server: which.
+        database_url: of an existing, empty database.
+        folder: for the key and what is written down between runs.
+        chains: how many sessions to begin.
+        threads: whether gunicorn runs threads (gthread) rather than one request at a time (sync).
+        migrated: whether the database was filled before; then only gunicorn is started.
+
+    Raises:
+        RuntimeError: it could not be prepared, or does not answer.
+    """
+    target = folder / f"{server.name}.json"
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": f"benchmarks.sites.{server.site}.settings",
+        "DATABASE_URL": database_url,
+        "BENCHMARK_RSA_KEY": str(_rsa_key(folder)),
+        **server.environment,
+    }
+    if not migrated:
+        prepared = subprocess.run(
+            [sys.executable, "-m", "benchmarks.seed", server.site, str(chains), str(target)],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if prepared.returncode:
+            raise RuntimeError(f"{server.name}: {prepared.stderr[-3000:]}")
+    port = _free_port()
+    kind = ["--worker-class", "gthread", "--threads", str(THREADS)] if threads else []
+    command = [sys.executable, "-m", "gunicorn", server.application, "--bind", f"127.0.0.1:{port}", *kind]
+    log = (folder / f"{server.name}.log").open("wb")
+    process = subprocess.Popen(
+        [*command, "--workers", str(WORKERS), "--log-level", "warning", "--no-control-socket"],
+        cwd=ROOT,
+        env=environment,
+        stdout=log,
+        stderr=log,
+    )
+    running = Running(server, process, port, target, database_url)
+    _wait(running)
+    return running
+
+
+def _wait(running: Running) -> None:
+    until = time.monotonic() + _SECONDS_TO_START
+    while time.monotonic() < until and running.process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", running.port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"{running.server.name} does not answer")
+
+
+def _rsa_key(folder: Path) -> Path:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    path = folder / "rsa.pem"
+    if not path.exists():
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return path
+
+
+def _free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+        return port

@@ -1,0 +1,1 @@
+"""Authlib on Django, put together as its documentation shows."""

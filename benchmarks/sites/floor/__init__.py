@@ -1,0 +1,1 @@
+"""The floor: what a rotation costs without any framework or package."""

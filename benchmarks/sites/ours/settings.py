@@ -1,0 +1,13 @@
+"""Ours as its README says; BENCHMARK_ALGORITHM chooses how tokens are signed."""
+
+import os
+
+from benchmarks.sites.common import *  # noqa: F403
+from benchmarks.sites.common import INSTALLED_APPS
+
+INSTALLED_APPS = [*INSTALLED_APPS, "django_ciam_token"]
+ROOT_URLCONF = "benchmarks.sites.ours.urls"
+CIAM_TOKEN = {
+    "ISSUER": "https://id.example.com",
+    "SIGNING_ALGORITHM": os.environ.get("BENCHMARK_ALGORITHM", "RS256"),
+}

@@ -1,0 +1,19 @@
+"""The example project as the faults find it; `tests.faults.site` says the rest through the environment."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from config.settings import *  # noqa: F403
+from config.settings import CIAM_TOKEN, DATABASES, LOGGING
+
+_chosen: dict[str, Any] = json.loads(os.environ["FAULTS"])
+
+# Read from a file, so that a host that is told to reload finds the secrets that were rotated meanwhile.
+SECRET_KEY, *SECRET_KEY_FALLBACKS = json.loads(Path(_chosen["secrets"]).read_text())
+
+DATABASES["default"].update(_chosen["database"])
+DATABASES["default"]["OPTIONS"] = {**DATABASES["default"].get("OPTIONS", {}), **_chosen["options"]}
+CIAM_TOKEN.update(_chosen["ciam_token"])
+LOGGING["loggers"]["django_ciam_token"]["level"] = "WARNING"

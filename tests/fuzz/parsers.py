@@ -1,0 +1,76 @@
+"""Coverage-guided fuzzing of what reads a stranger's bytes first.
+
+Each input goes to the reader of refresh tokens, to that of client credentials or to that of forms. Whatever
+they raise that is not an answer ends the run with an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["django_ciam_token"]):
+    from django_ciam_token import token_string
+
+import django
+
+with atheris.instrument_imports(include=["django_ciam_token"]):
+    django.setup()
+    from django_ciam_token import client_authentication
+    from django_ciam_token.errors import OAuthError
+    from django_ciam_token.views import form
+
+KEYS = (token_string.TokenKey(b"m" * 32, b"d" * 32), token_string.TokenKey(b"n" * 32, b"e" * 32))
+
+
+def read_token(data: bytes) -> None:
+    """Read noise, and noise in the dress of a token: nothing is genuine without the key."""
+    dressed = token_string.PREFIX + base64.urlsafe_b64encode(data[:68].ljust(68, b"\0")).rstrip(b"=").decode()
+    for text in (
+        data.decode("utf-8", "surrogateescape"),
+        token_string.PREFIX + data.decode("latin-1"),
+        dressed,
+    ):
+        try:
+            token_string.authenticate(text, KEYS)
+        except token_string.NotGenuine:
+            continue
+        raise AssertionError("a forged token was taken to be genuine")
+
+
+def read_credentials(data: bytes) -> None:
+    """Read noise as an Authorization header, as its Base64, and beside a form."""
+    noise = data.decode("latin-1")
+    encoded = base64.b64encode(data).decode()
+    for authorization in (noise, f"Basic {noise}", f"bAsIc {encoded}"):
+        for parameters in ({}, {"client_id": noise}, {"client_id": noise, "client_secret": noise}):
+            try:
+                credentials = client_authentication.read_credentials(authorization, parameters)
+            except OAuthError:
+                continue
+            assert credentials.client_id is not None
+
+
+def read_form(data: bytes) -> None:
+    """Read noise as the body of a request."""
+    try:
+        parameters = form.parse_form(data)
+    except OAuthError:
+        return
+    assert all(parameters.values())
+
+
+READERS = (read_token, read_credentials, read_form)
+
+
+def read(data: bytes) -> None:
+    """Let the first byte choose."""
+    if data:
+        READERS[data[0] % len(READERS)](data[1:])
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, read)
+    atheris.Fuzz()
