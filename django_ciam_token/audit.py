@@ -18,6 +18,7 @@ from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEvent
 from django_ciam_token.refresh_counter import count_refresh
+from django_ciam_token.transactions import UNAVAILABLE, mend
 
 
 def connect() -> None:
@@ -42,8 +43,13 @@ def record(*events: SecurityEvent) -> None:
     if ciam_settings.AUDIT_TRAIL:
         using = router.db_for_write(SecurityEvent)
         # Where the site keeps the trail in a database that has a transaction open, it must not break that.
-        with transaction.atomic(using=using):
-            SecurityEvent.objects.using(using).bulk_create(events, batch_size=1_000)
+        try:
+            with transaction.atomic(using=using):
+                SecurityEvent.objects.using(using).bulk_create(events, batch_size=1_000)
+        except UNAVAILABLE:
+            # Logged by who sent the signal; what comes after it must not suffer.
+            mend(using)
+            raise
 
 
 def event_of(

@@ -25,9 +25,10 @@ class Caller:
         """Take both from a request; an address that is none becomes None."""
         address_of = ciam_settings.CLIENT_ADDRESS
         address = request.META.get("REMOTE_ADDR") if address_of is None else address_of(request)
-        user_agent = request.headers.get("User-Agent", "")
-        printable = "".join(character for character in user_agent if character.isprintable())
-        return cls(address=_valid(address), user_agent=printable[:_USER_AGENT_LENGTH])
+        user_agent = request.META.get("HTTP_USER_AGENT", "")
+        if not user_agent.isprintable():
+            user_agent = "".join(character for character in user_agent if character.isprintable())
+        return cls(address=_valid(address), user_agent=user_agent[:_USER_AGENT_LENGTH])
 
 
 NOBODY: Final = Caller()

@@ -7,22 +7,24 @@ import binascii
 import hashlib
 import hmac
 import logging
+import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import unquote_plus
 
 from django.contrib.auth.hashers import check_password
 from django.db import router, transaction
-from django.db.models import F, Q
+from django.db.models import Q
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import signals
 from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.errors import InvalidClient, InvalidRequest
 from django_ciam_token.models import Client, ClientSecret
-from django_ciam_token.transactions import UNAVAILABLE, retry
+from django_ciam_token.reading import ClientReading, StoredSecret, read_client
+from django_ciam_token.transactions import UNAVAILABLE, mend, retry
 
 logger = logging.getLogger("django_ciam_token")
 
@@ -42,19 +44,6 @@ class Credentials:
     secret: str | None = field(repr=False)
 
 
-@dataclass(frozen=True)
-class _StoredSecret:
-    pk: int
-    digest: str = field(repr=False)
-    expires_at: datetime | None
-    last_used_at: datetime | None
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether the service drew the secret; otherwise it was imported with its password hash."""
-        return self.digest.startswith(DIGEST_PREFIX)
-
-
 def secret_digest(secret: str) -> str:
     """Return what is stored of a secret that the service drew.
 
@@ -62,6 +51,11 @@ def secret_digest(secret: str) -> str:
     hundreds of milliseconds.
     """
     return DIGEST_PREFIX + hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _is_ours(stored: StoredSecret) -> bool:
+    """Tell whether the service drew the secret; otherwise it was imported with its password hash."""
+    return stored.digest.startswith(DIGEST_PREFIX)
 
 
 def uses_basic(authorization: str | None) -> bool:
@@ -109,7 +103,6 @@ def read_credentials(authorization: str | None, parameters: Mapping[str, str]) -
     return Credentials(client_id=in_body, secret=secret)
 
 
-@sensitive_variables()
 def authenticate(
     credentials: Credentials,
     *,
@@ -117,13 +110,28 @@ def authenticate(
     caller: Caller = NOBODY,
     is_within_limit: Callable[[str], bool] = lambda bucket: True,
 ) -> Client:
-    """Return the client whose credentials these are.
+    """Return the client whose credentials these are; see `authenticate_and_read`."""
+    return authenticate_and_read(credentials, now=now, caller=caller, is_within_limit=is_within_limit).client
+
+
+@sensitive_variables()
+def authenticate_and_read(
+    credentials: Credentials,
+    *,
+    session_id: uuid.UUID | None = None,
+    now: datetime,
+    caller: Caller = NOBODY,
+    is_within_limit: Callable[[str], bool] = lambda bucket: True,
+) -> ClientReading:
+    """Return the client whose credentials these are, and what was read along with it.
 
     An unknown client costs the same query and the same comparison as a wrong secret, and every failure
     looks the same from outside.
 
     Args:
         credentials: what the request claims.
+        session_id: of a session that the request is going to need if it is authentic; to have it read in the
+            statement that reads the client saves one.
         now: the present.
         caller: from where the request came.
         is_within_limit: whether a client_id (empty for all unknown ones) has not failed too often of late.
@@ -134,12 +142,19 @@ def authenticate(
         InvalidClient: they are wrong; the reason is logged and signalled.
         TemporarilyUnavailable: the database refused.
     """
-    client, secrets = _find(credentials.client_id)
+    using = _database()
+    reading = retry(
+        lambda: read_client(credentials.client_id, using=using, session_id=session_id), using=using
+    )
+    client, secrets = (None, ()) if reading is None else (reading.client, reading.secrets)
     bucket = UNKNOWN if client is None else client.client_id
     failure = _check(client, secrets, credentials.secret, now, lambda: is_within_limit(bucket))
-    if client is not None and failure is None:
+    if reading is not None and failure is None:
         _note_use(secrets, credentials.secret, now)
-        return client
+        if all(map(_is_ours, secrets)):
+            return reading
+        # A password hash takes so long that what was read of the session may have changed.
+        return replace(reading, session=None)
     reason = failure or "unknown_client"
     # What an unknown client sent as its name might be anything, a secret in the wrong field included.
     known = client.client_id if client is not None else None
@@ -166,46 +181,16 @@ def _database() -> str:
     return router.db_for_write(Client)
 
 
-def _find(client_id: str) -> tuple[Client | None, Sequence[_StoredSecret]]:
-    """Read a client and its secrets in one statement: a row for each secret, one if it has none."""
-    rows = (
-        Client.objects.using(_database())
-        .filter(client_id=client_id)
-        .annotate(
-            stored_pk=F("secrets__pk"),
-            stored_digest=F("secrets__secret_digest"),
-            stored_expires_at=F("secrets__expires_at"),
-            stored_last_used_at=F("secrets__last_used_at"),
-        )
-        .order_by()
-    )
-    # A trailing space is nothing to MariaDB, so what came back is compared once more.
-    found = [
-        client for client in retry(lambda: list(rows), using=_database()) if client.client_id == client_id
-    ]
-    secrets = [
-        _StoredSecret(
-            pk=client.stored_pk,
-            digest=client.stored_digest,
-            expires_at=client.stored_expires_at,
-            last_used_at=client.stored_last_used_at,
-        )
-        for client in found
-        if client.stored_digest is not None
-    ]
-    return (found[0] if found else None), secrets
-
-
 def _check(
     client: Client | None,
-    secrets: Sequence[_StoredSecret],
+    secrets: Sequence[StoredSecret],
     presented: str | None,
     now: datetime,
     may_try_imported: Callable[[], bool],
 ) -> str | None:
     """Return why the client is refused, or None; the work does not depend on whether it exists."""
     live = [stored for stored in secrets if stored.expires_at is None or stored.expires_at > now]
-    digests = [stored.digest for stored in live if stored.is_ours or may_try_imported()] or [_NO_DIGEST]
+    digests = [stored.digest for stored in live if _is_ours(stored) or may_try_imported()] or [_NO_DIGEST]
     matched = [_matches(presented or "", stored) for stored in digests]
     if client is None:
         return "unknown_client"
@@ -222,7 +207,7 @@ def _check(
 
 
 @sensitive_variables()
-def _note_use(secrets: Sequence[_StoredSecret], presented: str | None, now: datetime) -> None:
+def _note_use(secrets: Sequence[StoredSecret], presented: str | None, now: datetime) -> None:
     """Write down that a secret is in use, so that an operator sees whether a replaced one still is.
 
     At most once an hour for each secret, and only for what it is worth: a refresh does not fail for it.
@@ -237,7 +222,7 @@ def _note_use(secrets: Sequence[_StoredSecret], presented: str | None, now: date
         return
     # An imported secret is not hashed slowly once more: it is the only one that is not ours.
     digest = secret_digest(presented or "")
-    used = [stored for stored in due if not stored.is_ours or hmac.compare_digest(stored.digest, digest)]
+    used = [stored for stored in due if not _is_ours(stored) or hmac.compare_digest(stored.digest, digest)]
     if not used:
         return
     using = _database()
@@ -247,6 +232,7 @@ def _note_use(secrets: Sequence[_StoredSecret], presented: str | None, now: date
         with transaction.atomic(using=using):
             ClientSecret.objects.using(using).filter(is_due, pk=used[0].pk).update(last_used_at=now)
     except UNAVAILABLE as error:
+        mend(using)
         logger.warning(
             "The use of a client secret could not be noted: %s",
             type(error).__name__,
@@ -254,7 +240,7 @@ def _note_use(secrets: Sequence[_StoredSecret], presented: str | None, now: date
         )
 
 
-def _explain(secrets: Sequence[_StoredSecret], presented: str, now: datetime) -> str:
+def _explain(secrets: Sequence[StoredSecret], presented: str, now: datetime) -> str:
     """Say what an operator would want to know about a wrong secret; without any slow hash."""
     digest = secret_digest(presented)
     for stored in secrets:

@@ -37,6 +37,8 @@ class Option(Generic[T]):
     def __init__(self, parse: Callable[[Any], T], *, default: Any) -> None:
         self.parse = parse
         self.default = default
+        # What was parsed last. Settings are read some thirty times in a refresh, and hardly ever change.
+        self._parsed: tuple[Any, T] | None = None
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -49,10 +51,17 @@ class Option(Generic[T]):
         if instance is None:
             return self
         value = site_values().get(self.name, self.default)
+        parsed = self._parsed
+        if parsed is not None and parsed[0] is value:
+            return parsed[1]
         try:
-            return self.parse(value)
+            result = self.parse(value)
         except ValueError as error:
             raise ImproperlyConfigured(f"CIAM_TOKEN[{self.name!r}] {error}.") from error
+        # Of what can't be changed in place; and None may stand for another setting.
+        if isinstance(value, (str, int, float, timedelta)):
+            self._parsed = value, result
+        return result
 
 
 def site_values() -> Mapping[str, Any]:
@@ -62,9 +71,9 @@ def site_values() -> Mapping[str, Any]:
         ImproperlyConfigured: it is not a dict.
     """
     values = getattr(settings, "CIAM_TOKEN", {})
-    if not isinstance(values, Mapping):
-        raise ImproperlyConfigured("CIAM_TOKEN must be a dict of settings.")
-    return values
+    if type(values) is dict or isinstance(values, Mapping):
+        return values
+    raise ImproperlyConfigured("CIAM_TOKEN must be a dict of settings.")
 
 
 def _lifetime(value: Any) -> timedelta:

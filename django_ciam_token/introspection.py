@@ -13,7 +13,8 @@ from django_ciam_token import access_tokens, keyring, sessions, token_string
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant, InvalidToken
 from django_ciam_token.models import Client
-from django_ciam_token.sessions import Reading, Verdict
+from django_ciam_token.reading import Reading
+from django_ciam_token.sessions import Verdict
 from django_ciam_token.token_string import GenuineToken
 from django_ciam_token.tokens import subject_identifier
 

@@ -90,15 +90,15 @@ def sign(claims: Mapping[str, Any], *, key: SigningKeyPair, typ: str = "JWT") ->
         TypeError: a claim is of a type that JSON does not have.
         ValueError: a claim is not a number.
     """
-    header = {"kid": key.kid, "typ": typ, "alg": key.algorithm}
-    signing_input = b".".join(
-        (
-            base64url_encode(_json(header)),
-            base64url_encode(_json(claims)),
-        )
-    )
+    signing_input = _header(key.kid, typ, key.algorithm) + b"." + base64url_encode(_json(claims))
     signature = jwt.get_algorithm_by_name(key.algorithm).sign(signing_input, key.private_key)
     return b".".join((signing_input, base64url_encode(signature))).decode("ascii")
+
+
+@lru_cache(maxsize=64)
+def _header(kid: str, typ: str, algorithm: str) -> bytes:
+    """Write the header down, once for each key."""
+    return base64url_encode(_json({"kid": kid, "typ": typ, "alg": algorithm}))
 
 
 @lru_cache(maxsize=64)
@@ -159,4 +159,7 @@ def verify(
 
 
 def _json(members: Mapping[str, Any]) -> bytes:
-    return json.dumps(members, separators=(",", ":"), allow_nan=False, cls=DjangoJSONEncoder).encode()
+    return _ENCODER.encode(members).encode()
+
+
+_ENCODER: Final = DjangoJSONEncoder(separators=(",", ":"), allow_nan=False)

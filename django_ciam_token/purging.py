@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -112,15 +112,27 @@ def _remove_sessions(*, ended_before: datetime, batch_size: int) -> Iterator[int
         rest = sessions if last is None else sessions.filter(pk__gt=last)
         rows = rest.annotate(is_over=condition).order_by("pk").values_list("pk", "is_over")
         read = _read(rows[: size * _BATCHES_PER_READ], using=using)
-        over = [key for key, is_one in read if is_one]
+        over = [(place, key) for place, (key, is_one) in enumerate(read) if is_one]
         for start in range(0, len(over), size):
+            batch = over[start : start + size]
             # A session that was refreshed since it was read is not over.
-            yield _delete(sessions.filter(condition, pk__in=over[start : start + size]), using=using)
+            yield _delete(sessions.filter(condition, _in(batch)), using=using)
         if not over:
             yield 0
         if len(read) < size * _BATCHES_PER_READ:
             return
         last = read[-1][0]
+
+
+def _in(batch: Sequence[tuple[int, uuid.UUID]]) -> Q:
+    """Return the condition for the keys of a batch: their range, which is quicker, if nothing else is in it.
+
+    MariaDB would lock all that it meets in the range, live sessions as well.
+    """
+    (first_place, first), (last_place, last) = batch[0], batch[-1]
+    if last_place - first_place == len(batch) - 1:
+        return Q(pk__range=(first, last))
+    return Q(pk__in=[key for _, key in batch])
 
 
 def _remove_by(model: type[Model], field: str, *, before: datetime, batch_size: int) -> Iterator[int]:

@@ -22,6 +22,7 @@ from django.utils import timezone
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.models import RefreshCount
 from django_ciam_token.statistics import utc_day
+from django_ciam_token.transactions import mend
 
 logger = logging.getLogger("django_ciam_token")
 
@@ -65,6 +66,7 @@ class RefreshCounter:
         except (DatabaseError, InterfaceError) as error:
             with self._lock:
                 self._counted[day] += number
+            mend(using)
             logger.warning(
                 "The number of refreshes could not be written: %s",
                 type(error).__name__,

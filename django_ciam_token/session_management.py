@@ -23,7 +23,8 @@ from django.views.decorators.debug import sensitive_variables
 from django_ciam_token import access_tokens, keyring, signals, token_string
 from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.models import Client, RefreshToken, RevocationReason
-from django_ciam_token.sessions import database, since_rotation
+from django_ciam_token.reading import since_rotation
+from django_ciam_token.sessions import database
 from django_ciam_token.transactions import DatabaseNow, retry
 
 logger = logging.getLogger("django_ciam_token")

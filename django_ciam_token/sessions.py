@@ -16,8 +16,7 @@ from typing import Any, Final, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
-from django.db.models import DurationField, ExpressionWrapper, F
-from django.db.models.expressions import CombinedExpression
+from django.db.models import QuerySet
 from django.utils.crypto import constant_time_compare
 
 from django_ciam_token import keyring, scopes, signals, token_string
@@ -25,6 +24,8 @@ from django_ciam_token.callers import NOBODY, Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import Client, RefreshToken, RevocationReason
+from django_ciam_token.reading import Reading, read_session
+from django_ciam_token.statements import Slot, Update
 from django_ciam_token.token_string import GenuineToken, TokenKey
 from django_ciam_token.transactions import DatabaseNow, LostRace, retry
 
@@ -43,15 +44,6 @@ class Verdict(Enum):
     """The immediate predecessor, within the grace period: the answer was lost or two asked at once."""
     REUSE = "reuse"
     """Superseded: the client or a thief holds a copy (RFC 9700 §4.14.2)."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A session as one SELECT saw it."""
-
-    session: RefreshToken
-    since_rotation: timedelta | None
-    """By the database's clock alone, so that hosts whose clocks differ agree; None before the first."""
 
 
 @dataclass(frozen=True)
@@ -122,18 +114,6 @@ def save_new(session: RefreshToken) -> None:
     retry(write, using=using)
 
 
-def since_rotation() -> ExpressionWrapper[CombinedExpression]:
-    """Return how long ago a session was rotated, by the database's clock; NULL before the first time."""
-    return ExpressionWrapper(DatabaseNow() - F("rotated_at"), output_field=DurationField())
-
-
-def read(family: uuid.UUID, *, using: str) -> Reading | None:
-    """Read a session and its user, and how long ago it was rotated, in one statement."""
-    rows = RefreshToken.objects.using(using).select_related("user").annotate(since_rotation=since_rotation())
-    session = rows.filter(pk=family).first()
-    return None if session is None else Reading(session=session, since_rotation=session.since_rotation)
-
-
 def find(family: uuid.UUID) -> RefreshToken | None:
     """Read the session of a genuine token; None if it is gone.
 
@@ -158,7 +138,7 @@ def find_reading(family: uuid.UUID) -> Reading | None:
     def attempt() -> Reading | None:
         nonlocal readings
         readings += 1
-        reading = read(family, using=using)
+        reading = read_session(family, using=using)
         if reading is None and readings < READINGS_OF_A_LAGGING_NODE:
             raise LostRace
         return reading
@@ -208,11 +188,8 @@ def rotate(
         "last_address": caller.address,
         "last_user_agent": caller.user_agent,
     }
-    expected = RefreshToken.objects.using(using).filter(
-        pk=session.pk, generation=session.generation, revoked_at=None
-    )
     with transaction.atomic(using=using):
-        rotated = expected.update(rotated_at=DatabaseNow(), **changes) == 1
+        rotated = _ROTATE.run(using, session_id=session.pk, expected=session.generation, **changes) == 1
     if rotated:
         # What signals hand to the site is the session as it is now.
         for name, value in {**changes, "rotated_at": now}.items():
@@ -365,3 +342,21 @@ def _expiry(client: Client, *, issued_at: datetime, now: datetime) -> datetime:
     idle = now + client.effective_refresh_token_lifetime
     lifetime = client.effective_session_lifetime
     return idle if lifetime is None else min(idle, issued_at + lifetime)
+
+
+def _rows_to_rotate() -> tuple[QuerySet[Any], dict[str, Any]]:
+    field = RefreshToken._meta.get_field
+    rows = RefreshToken.objects.filter(
+        pk=Slot("session_id", RefreshToken._meta.pk),
+        generation=Slot("expected", field("generation")),
+        revoked_at=None,
+    )
+    return rows, {"rotated_at": DatabaseNow(), **{name: Slot(name, field(name)) for name in _ROTATED}}
+
+
+# Beside the time; none of them may be part of an index.
+_ROTATED: Final = (
+    *("generation", "secret_digest", "nonce", "session_auth_hash", "expires_at"),
+    *("last_address", "last_user_agent"),
+)
+_ROTATE: Final = Update(_rows_to_rotate)

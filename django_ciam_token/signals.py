@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.dispatch import Signal
 
 tokens_issued: Final = Signal()
@@ -66,8 +66,12 @@ def is_revocation_heard(sender: type) -> bool:
 def send_after_commit(signal: Signal, *, sender: type, using: str, **arguments: Any) -> None:
     """Send a signal once the transaction around it, if there is one, is committed.
 
-    Costs nothing when nobody listens, which matters on the path of every refresh.
+    Costs nothing when nobody listens, which matters on the path of every refresh. Outside of transactions
+    nothing is asked of the connection: an earlier receiver may have lost it, which is no reason to fail.
     """
     if signal.has_listeners(sender):
         send: Callable[[], object] = partial(signal.send_robust, sender=sender, **arguments)
-        transaction.on_commit(send, using=using, robust=True)
+        if connections[using].in_atomic_block:
+            transaction.on_commit(send, using=using, robust=True)
+        else:
+            send()

@@ -126,7 +126,7 @@ def _beginning(days: int, now: datetime) -> tuple[date, datetime]:
 
 
 def _rows_by_estimate(using: str) -> int:
-    """Return how large the database believes the table of sessions to be."""
+    """Return how large the database believes the table of sessions to be; 0 if we can't ask it."""
     connection = connections[using]
     table = RefreshToken._meta.db_table
     statements = {
@@ -135,14 +135,15 @@ def _rows_by_estimate(using: str) -> int:
         "(oid = to_regclass(%s) OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s)::regclass)))",
         "mysql": "SELECT MAX(table_rows) FROM information_schema.tables WHERE table_schema = DATABASE() "
         "AND table_name IN (%s, %s)",
+        # Rows are numbered upwards; the newest number is an upper bound, and needs no walk.
+        "sqlite": f"SELECT MAX(rowid) FROM {connection.ops.quote_name(table)}",  # noqa: S608 - a name
     }
+    # A backend of its own, such as those of CockroachDB and YugabyteDB, has none of these.
     statement = statements.get(connection.vendor)
+    if statement is None:
+        return 0
     with connection.cursor() as cursor:
-        if statement is None:
-            # SQLite numbers rows upwards; the newest number is an upper bound, and needs no walk.
-            cursor.execute(f"SELECT MAX(rowid) FROM {connection.ops.quote_name(table)}")  # noqa: S608
-        else:
-            cursor.execute(statement, [table, table])
+        cursor.execute(statement, [table] * statement.count("%s"))
         [estimate] = cursor.fetchone()
     return int(estimate or 0)
 

@@ -61,6 +61,19 @@ class DatabaseNow(Func):
         return self.as_sql(compiler, connection, template=template, **extra)
 
 
+def mend(using: str) -> None:
+    """Close a connection that an error has left unusable, so that the next statement opens another.
+
+    One that broke at the very end of a transaction would also be left outside of autocommit. Within a
+    transaction of the caller nothing is done: its end is the caller's.
+    """
+    connection = connections[using]
+    if not connection.in_atomic_block:
+        # Closing what is broken may itself fail, and has then done its work.
+        with suppress(Error):
+            connection.close_if_unusable_or_obsolete()
+
+
 def retry(operation: Callable[[], T], *, using: str) -> T:
     """Run an operation that is safe to repeat until the database lets it through.
 
@@ -89,10 +102,7 @@ def retry(operation: Callable[[], T], *, using: str) -> T:
             )
             if connection.in_atomic_block:
                 break
-            # A persistent connection that the server has dropped is opened anew by the next attempt;
-            # closing what is broken may itself fail, and has then done its work.
-            with suppress(Error):
-                connection.close_if_unusable_or_obsolete()
+            mend(using)
     if not connection.in_atomic_block:
         # After a failover a connection may be usable and yet lead to a server that only reads.
         with suppress(Error):

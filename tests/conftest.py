@@ -26,8 +26,17 @@ from django_ciam_token.api import issue_tokens
 from django_ciam_token.models import Client
 from tests.factories import ClientFactory, UserFactory
 from tests.operators import browser_of
+from tests.partitions import PARTITIONS, partition
 
 TOKEN_URL = "/oauth2/token"
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """With CIAM_PARTITIONED=8 every test runs on sessions that are partitioned so many times."""
+    if PARTITIONS:
+        with django_db_blocker.unblock():
+            partition(PARTITIONS)
 
 
 @pytest.fixture(autouse=True)

@@ -169,6 +169,17 @@ def test_a_sample_elsewhere_than_on_postgresql_is_of_the_newest(monkeypatch):
     assert figures.total == 4
 
 
+def test_a_database_that_is_none_of_ours_is_not_asked_for_an_estimate(monkeypatch):
+    """Backends with a name of their own, such as CockroachDB's, have other catalogs."""
+    monkeypatch.setattr(statistics, "EXACT_UP_TO", 2)
+    client = sessions(4)
+    monkeypatch.setattr(connection, "vendor", "cockroachdb")
+
+    figures = statistics.session_figures(now=django_timezone.now())
+
+    assert figures == statistics.SessionFigures(total=3, is_estimate=True, live={client.pk: 4})
+
+
 def test_what_waits_for_purging_is_counted_among_the_oldest(monkeypatch):
     sessions(2, expires_at=django_timezone.now() - 60 * DAY)
     sessions(1)

@@ -14,6 +14,7 @@ from django_ciam_token.client_authentication import Credentials, authenticate, r
 from django_ciam_token.clients import import_client_secret, rotate_client_secret
 from django_ciam_token.errors import InvalidClient, InvalidRequest
 from django_ciam_token.models import Client, ClientSecret
+from django_ciam_token.reading import StoredSecret
 from tests.factories import ClientFactory
 
 NOW = timezone.now()
@@ -164,9 +165,7 @@ def test_basic_is_a_scheme_in_any_case(authorization, expected):
 
 def test_no_repr_shows_a_secret():
     assert repr(Credentials(client_id="app", secret="hush")) == "Credentials(client_id='app')"
-    assert "hush" not in repr(
-        client_authentication._StoredSecret(pk=1, digest="hush", expires_at=None, last_used_at=None)
-    )
+    assert "hush" not in repr(StoredSecret(pk=1, digest="hush", expires_at=None, last_used_at=None))
 
 
 def credentials(client, secret):

@@ -210,13 +210,13 @@ def test_a_session_that_a_lagging_node_does_not_know_yet_is_looked_for_again(
 ):
     from django_ciam_token import sessions
 
-    original, readings = sessions.read, []
+    original, readings = sessions.read_session, []
 
     def read(family, *, using):
         readings.append(1)
         return original(family, using=using) if len(readings) > 2 else None
 
-    monkeypatch.setattr(sessions, "read", read)
+    monkeypatch.setattr(sessions, "read_session", read)
 
     assert_done(revoke(first_tokens["refresh_token"]))
 

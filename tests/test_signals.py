@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, connection, transaction
+from django.db.models import QuerySet
 from django.dispatch import Signal
 
+from django_ciam_token import signals
 from django_ciam_token.signals import send_after_commit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,3 +39,48 @@ def test_it_is_sent_after_the_transaction_around_it_and_not_at_all_if_that_fails
         send(signal)
         transaction.set_rollback(True)
     assert heard == ["it happened"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_receiver_that_loses_the_connection_does_not_break_the_answer(
+    web_client, first_tokens, refresh, traces
+):
+    """As a server that ends a connection between COMMIT and the return to autocommit leaves it."""
+
+    def lose(**arguments):
+        connection.set_autocommit(False)
+
+    for _ in range(2):
+        token = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
+    refresh(web_client, token)
+    signals.session_revoked.connect(lose)
+    try:
+        answer = refresh(web_client, first_tokens["refresh_token"])
+    finally:
+        signals.session_revoked.disconnect(lose)
+        connection.close()
+
+    assert (answer.status_code, answer.content) == (400, b'{"error": "invalid_grant"}')
+    assert len(traces.of(signals.reuse_detected)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="no server that could end a connection")
+def test_an_audit_trail_that_breaks_leaves_a_connection_that_works(
+    web_client, first_tokens, refresh, monkeypatch
+):
+    token = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
+
+    def gone(autocommit):
+        monkeypatch.undo()
+        raise OperationalError(2013, "Lost connection")
+
+    def write_and_lose(*arguments, **others):
+        monkeypatch.setattr(connection, "set_autocommit", gone)
+
+    monkeypatch.setattr(QuerySet, "bulk_create", write_and_lose)
+
+    # A replay is written down.
+    assert refresh(web_client, first_tokens["refresh_token"]).status_code == 200
+    assert connection.get_autocommit()
+    assert refresh(web_client, token).status_code == 200

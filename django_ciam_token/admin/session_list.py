@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.db.models import Q, QuerySet
+from django.db.models import BigIntegerField, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -127,5 +127,6 @@ class ClientFilter(admin.SimpleListFilter):
 
 
 def _key(text: str | None) -> int | None:
-    """Read the key of a client; longer numbers are more than a database can compare with."""
-    return int(text) if text is not None and re.fullmatch("[0-9]{1,18}", text) else None
+    """Read the key of a client; larger numbers are more than a database can compare with."""
+    key = int(text) if text is not None and re.fullmatch("[0-9]{1,19}", text) else None
+    return None if key is None or key > BigIntegerField.MAX_BIGINT else key

@@ -6,7 +6,8 @@ an authenticated client and parameters, never a request, and returns tokens or r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import uuid
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -47,6 +48,16 @@ def find(grant_type: str) -> Grant:
         served = ", ".join(sorted(grants))
         raise UnsupportedGrantType(f"grant_type must be one of: {served}")
     return grants[grant_type]
+
+
+def session_ahead(grant: Grant, parameters: Mapping[str, str]) -> uuid.UUID | None:
+    """Return which session a grant is going to read, if it is one that says so.
+
+    It does with a method ``session_ahead``, which is given the parameters before the client is
+    authenticated. If it names a session of that client, it is called with a ``reading`` of it as well.
+    """
+    ahead: Callable[[Mapping[str, str]], uuid.UUID | None] | None = getattr(grant, "session_ahead", None)
+    return None if ahead is None else ahead(parameters)
 
 
 def require(parameters: Mapping[str, str], name: str) -> str:

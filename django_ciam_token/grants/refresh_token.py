@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from django.dispatch import Signal
 from django.views.decorators.debug import sensitive_variables
@@ -16,7 +18,8 @@ from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant, OAuthError, UnauthorizedClient
 from django_ciam_token.grants import require
 from django_ciam_token.models import Client, RefreshToken, RevocationReason
-from django_ciam_token.sessions import Reading, Rotation, Verdict
+from django_ciam_token.reading import Reading, read_session
+from django_ciam_token.sessions import Rotation, Verdict
 from django_ciam_token.token_string import GenuineToken
 from django_ciam_token.tokens import IssuedTokens, SignedTokens, Subject, sign_tokens
 from django_ciam_token.transactions import LostRace, retry
@@ -24,33 +27,64 @@ from django_ciam_token.transactions import LostRace, retry
 logger = logging.getLogger("django_ciam_token")
 
 
-@sensitive_variables()
-def refresh(*, client: Client, parameters: Mapping[str, str], caller: Caller, now: datetime) -> IssuedTokens:
-    """Rotate a refresh token and issue fresh tokens for its session.
+class RefreshTokenGrant:
+    """Rotates a refresh token and issues fresh tokens for its session."""
 
-    Raises:
-        InvalidRequest: there is no refresh_token.
-        UnauthorizedClient: the client may not use refresh tokens.
-        InvalidGrant: the token is wrong, in whichever way. If it was a reused one, its session has ended.
-        InvalidScope: the scope is malformed or wider than first granted; the token is still good.
-        TemporarilyUnavailable: the database refused; the same request may be sent again.
-    """
-    text = require(parameters, "refresh_token")
-    if not client.refresh_tokens_enabled:
-        raise UnauthorizedClient(
-            "this application may not use refresh tokens; ask its operator",
-            reason="refresh_tokens_disabled",
-        )
-    try:
-        presented = token_string.authenticate(text, keyring.token_keys())
-    except token_string.NotGenuine:
-        raise InvalidGrant(reason="not_genuine", is_attempt=True) from None
-    request = _Refresh(client, presented, parameters.get("scope"), caller, now, sessions.database())
-    try:
-        return retry(request.attempt, using=request.using)
-    except OAuthError as error:
-        error.log_fields = {"client_id": client.client_id, "session_id": str(presented.family)}
-        raise
+    @sensitive_variables()
+    def __call__(
+        self,
+        *,
+        client: Client,
+        parameters: Mapping[str, str],
+        caller: Caller,
+        now: datetime,
+        reading: Reading | None = None,
+    ) -> IssuedTokens:
+        """Answer a token request; see `Grant`.
+
+        Args:
+            client: authenticated.
+            parameters: of the form.
+            caller: from where the request came.
+            now: when it came.
+            reading: of the session that `session_ahead` has named, just now; it is read if it is None.
+
+        Raises:
+            InvalidRequest: there is no refresh_token.
+            UnauthorizedClient: the client may not use refresh tokens.
+            InvalidGrant: the token is wrong, in whichever way. If it was a reused one, its session has ended.
+            InvalidScope: the scope is malformed or wider than first granted; the token is still good.
+            TemporarilyUnavailable: the database refused; the same request may be sent again.
+        """
+        text = require(parameters, "refresh_token")
+        if not client.refresh_tokens_enabled:
+            raise UnauthorizedClient(
+                "this application may not use refresh tokens; ask its operator",
+                reason="refresh_tokens_disabled",
+            )
+        try:
+            presented = token_string.authenticate(text, keyring.token_keys())
+        except token_string.NotGenuine:
+            raise InvalidGrant(reason="not_genuine", is_attempt=True) from None
+        scope = parameters.get("scope")
+        request = _Refresh(client, presented, scope, caller, now, sessions.database(), reading)
+        try:
+            return retry(request.attempt, using=request.using)
+        except OAuthError as error:
+            error.log_fields = {"client_id": client.client_id, "session_id": str(presented.family)}
+            raise
+
+    @sensitive_variables()
+    def session_ahead(self, parameters: Mapping[str, str]) -> uuid.UUID | None:
+        """Return the session of a genuine token; for garbage nothing is read."""
+        try:
+            text = parameters["refresh_token"]
+            return token_string.authenticate(text, keyring.token_keys()).family
+        except (KeyError, token_string.NotGenuine):
+            return None
+
+
+refresh: Final = RefreshTokenGrant()
 
 
 @dataclass
@@ -67,6 +101,8 @@ class _Refresh:
     caller: Caller
     now: datetime
     using: str
+    ahead: Reading | None
+    """What was read along with the client: good for the first attempt."""
     rotation: Rotation | None = field(default=None, init=False)
     signed: SignedTokens | None = field(default=None, init=False, repr=False)
     readings: int = field(default=0, init=False)
@@ -77,7 +113,9 @@ class _Refresh:
         MariaDB would show a second reading within one transaction the row as it was.
         """
         self.readings += 1
-        reading = sessions.read(self.presented.family, using=self.using)
+        reading, self.ahead = self.ahead, None
+        if reading is None:
+            reading = read_session(self.presented.family, using=self.using)
         if self._is_ahead_of(reading) and self.readings < sessions.READINGS_OF_A_LAGGING_NODE:
             raise LostRace
         if reading is None:

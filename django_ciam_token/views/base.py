@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
@@ -19,7 +20,6 @@ from django.core.signals import got_request_exception
 from django.db import connections, transaction
 from django.http import HttpRequest
 from django.http.request import UnreadablePostError
-from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.exceptions import APIException, MethodNotAllowed, UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
@@ -31,7 +31,7 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from django_ciam_token.callers import Caller
-from django_ciam_token.client_authentication import authenticate, read_credentials, uses_basic
+from django_ciam_token.client_authentication import authenticate_and_read, read_credentials, uses_basic
 from django_ciam_token.errors import (
     InvalidClient,
     InvalidRequest,
@@ -44,6 +44,7 @@ from django_ciam_token.errors import (
     WrongMethod,
 )
 from django_ciam_token.models import Client
+from django_ciam_token.reading import Reading
 from django_ciam_token.transactions import UNAVAILABLE
 from django_ciam_token.views.form import Form, StrictFormParser
 from django_ciam_token.views.throttling import FailureThrottle
@@ -113,6 +114,8 @@ class EndpointView(APIView):
 
     failing: _Failing
     """Whose failure it would be: set as soon as the request names its client."""
+    reading: Reading | None = None
+    """The session that was read along with the client."""
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
@@ -136,6 +139,8 @@ class EndpointView(APIView):
         super().initial(request, *args, **kwargs)
         if str(request.method).lower() not in self.http_method_names:
             return  # 405 says more.
+        if not request.META.get("QUERY_STRING"):
+            return
         for name in sorted(_SECRET_PARAMETERS.intersection(request.query_params)):
             raise InvalidRequest(
                 f"{name} was sent in the query string, where logs keep it; send it in the form body",
@@ -148,7 +153,7 @@ class EndpointView(APIView):
         Raises:
             InvalidRequest: or one of its subclasses, if it is not what `StrictFormParser` reads.
         """
-        if "Transfer-Encoding" in request.headers and not request.headers.get("Content-Length"):
+        if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             raise LengthRequired("send the form with a Content-Length, not in chunks", reason="chunked")
         form = request.data
         if isinstance(form, Form):
@@ -158,7 +163,7 @@ class EndpointView(APIView):
             raise UnsupportedContent(_SEND_A_FORM, reason="not_a_form")
         return Form()
 
-    @method_decorator(sensitive_variables())
+    @sensitive_variables()
     def authenticate_client(
         self,
         request: Request,
@@ -167,6 +172,7 @@ class EndpointView(APIView):
         caller: Caller,
         now: datetime,
         confidential: bool = False,
+        session_id: uuid.UUID | None = None,
     ) -> Client:
         """Return the client that sends the request.
 
@@ -176,29 +182,32 @@ class EndpointView(APIView):
             caller: from where it came.
             now: the present.
             confidential: whether a client without a secret is refused.
+            session_id: of a session to read along with the client; it is `reading` then.
 
         Raises:
             InvalidRequest: it names no client, or authenticates in more than one way.
             InvalidClient: it is not who it says it is.
         """
-        credentials = read_credentials(request.headers.get("Authorization"), parameters)
+        credentials = read_credentials(request.META.get("HTTP_AUTHORIZATION"), parameters)
         self.failing = {"client_id": credentials.client_id, "address": caller.address}
-        client = authenticate(
+        found = authenticate_and_read(
             credentials,
+            session_id=session_id,
             now=now,
             caller=caller,
             is_within_limit=self._is_within_limit,
         )
         if confidential and credentials.secret is None:
             raise InvalidClient(reason="public_client")
-        return client
+        self.reading = found.session
+        return found.client
 
     def handle_exception(self, exc: Exception) -> Response:
         """Turn whatever went wrong into a JSON answer that reveals nothing."""
         error = self._throttled(self._as_oauth_error(exc))
         status = exc.status_code if isinstance(exc, APIException) else error.status
         headers = dict(NO_STORE)
-        if isinstance(error, InvalidClient) and uses_basic(self.request.headers.get("Authorization")):
+        if isinstance(error, InvalidClient) and uses_basic(self.request.META.get("HTTP_AUTHORIZATION")):
             # RFC 6749 §5.2; not for credentials in the form: a browser would ask the user for a password.
             headers["WWW-Authenticate"] = f'Basic realm="{REALM}"'
         if error.retry_after is not None:

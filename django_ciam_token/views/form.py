@@ -39,7 +39,7 @@ class StrictFormParser(BaseParser):
         charset = request.content_params.get("charset", "utf-8").lower()
         if charset not in ("utf-8", "utf8"):
             raise UnsupportedContent("encode the form as UTF-8", reason="wrong_charset")
-        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
             raise UnsupportedContent("do not compress the form", reason="compressed_body")
         body: bytes = stream.read(LARGEST_BODY + 1)
         if len(body) > LARGEST_BODY:

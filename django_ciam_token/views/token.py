@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.utils import timezone
-from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,13 +17,15 @@ class TokenView(EndpointView):
 
     http_method_names = ["post"]
 
-    @method_decorator(sensitive_variables())
+    @sensitive_variables()
     def post(self, request: Request) -> Response:
         """Answer a token request."""
         now = timezone.now()
         parameters = self.form(request)
         grant = grants.find(grants.require(parameters, "grant_type"))
         caller = Caller.of(request._request)
-        client = self.authenticate_client(request, parameters, caller=caller, now=now)
-        tokens = grant(client=client, parameters=parameters, caller=caller, now=now)
+        ahead = grants.session_ahead(grant, parameters)
+        client = self.authenticate_client(request, parameters, caller=caller, now=now, session_id=ahead)
+        along = {} if self.reading is None else {"reading": self.reading}
+        tokens = grant(client=client, parameters=parameters, caller=caller, now=now, **along)
         return Response(tokens.members(timezone.now()), headers=NO_STORE)

@@ -1,0 +1,146 @@
+"""What a request reads: its client with the secrets, and its session with the user, at best in one statement.
+
+Nothing is decided here. What is read of a session ahead of client authentication is looked at after it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+from django.contrib.auth import get_user_model
+from django.db.models import DurationField, ExpressionWrapper, F, FilteredRelation, Q, QuerySet
+from django.db.models.expressions import CombinedExpression
+
+from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.statements import Columns, Select, Slot
+from django_ciam_token.transactions import DatabaseNow
+
+# Nothing is decided by them; who wants to know them, such as a receiver of a signal, has them read.
+_NOT_NEEDED: Final = ("rotated_at", "revoked_reason", "last_address", "last_user_agent")
+_OF_A_SECRET: Final = ("pk", "secret_digest", "expires_at", "last_used_at")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A session as one SELECT saw it."""
+
+    session: RefreshToken
+    since_rotation: timedelta | None
+    """By the database's clock alone, so that hosts whose clocks differ agree; None before the first."""
+
+
+@dataclass(frozen=True)
+class StoredSecret:
+    """What there is of a client's secret."""
+
+    pk: int
+    digest: str = field(repr=False)
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ClientReading:
+    """A client as one SELECT saw it."""
+
+    client: Client
+    secrets: Sequence[StoredSecret]
+    session: Reading | None = None
+    """The session that was asked for along with it, if it is one of this client."""
+
+
+def since_rotation(prefix: str = "") -> ExpressionWrapper[CombinedExpression]:
+    """Return how long ago a session was rotated, by the database's clock; NULL before the first time."""
+    return ExpressionWrapper(DatabaseNow() - F(f"{prefix}rotated_at"), output_field=DurationField())
+
+
+def read_session(session_id: uuid.UUID, *, using: str) -> Reading | None:
+    """Read a session and its user, and how long ago it was rotated."""
+    rows = _SESSION.rows(using, session_id=session_id)
+    return _session(using, rows[0]) if rows else None
+
+
+def read_client(client_id: str, *, using: str, session_id: uuid.UUID | None = None) -> ClientReading | None:
+    """Read a client and its secrets.
+
+    Args:
+        client_id: as it was presented; upper and lower case and trailing spaces count.
+        using: the alias of the database.
+        session_id: of a session to be read as well.
+    """
+    if session_id is None:
+        rows = _CLIENT.rows(using, client_id=client_id)
+    else:
+        rows = _CLIENT_AND_SESSION.rows(using, client_id=client_id, session_id=session_id)
+    if not rows:
+        return None
+    [columns, _, _] = _columns()
+    of_client, of_secret = len(columns), len(columns) + len(_OF_A_SECRET)
+    client = columns.instance(using, rows[0][:of_client])
+    # A trailing space is nothing to MariaDB, so what came back is compared once more.
+    if client is None or client.client_id != client_id:
+        return None
+    # A row for each secret, and one if there is none.
+    secrets = [StoredSecret(*row[of_client:of_secret]) for row in rows if row[of_client] is not None]
+    reading = None if session_id is None else _session(using, rows[0][of_secret:])
+    return ClientReading(client=client, secrets=secrets, session=reading)
+
+
+@cache
+def _columns() -> tuple[Columns[Client], Columns[RefreshToken], Columns[Any]]:
+    # Of a user all: what a site's own functions look at must not cost a statement more.
+    return Columns(Client), Columns(RefreshToken, without=_NOT_NEEDED), Columns(get_user_model())
+
+
+def _session(using: str, values: Sequence[Any]) -> Reading | None:
+    _, columns, user_columns = _columns()
+    end = len(columns)
+    session = columns.instance(using, values[:end])
+    if session is None:
+        return None
+    user = user_columns.instance(using, values[end:-1])
+    RefreshToken._meta.get_field("user").set_cached_value(session, user)
+    return Reading(session=session, since_rotation=values[-1])
+
+
+def _of_client() -> QuerySet[Any]:
+    rows = Client.objects.filter(client_id=Slot("client_id", Client._meta.get_field("client_id")))
+    return rows.order_by()
+
+
+def _names_of_client() -> list[str]:
+    return [*_columns()[0].names(), *(f"secrets__{name}" for name in _OF_A_SECRET)]
+
+
+def _names_of_session(prefix: str = "") -> list[str]:
+    _, columns, user_columns = _columns()
+    return [*columns.names(prefix), *user_columns.names(f"{prefix}user__"), "since_rotation"]
+
+
+def _select_client() -> QuerySet[Any, Any]:
+    return _of_client().values_list(*_names_of_client())
+
+
+def _select_session() -> QuerySet[Any, Any]:
+    rows = RefreshToken.objects.filter(pk=Slot("session_id", RefreshToken._meta.pk))
+    return rows.annotate(since_rotation=since_rotation()).values_list(*_names_of_session())
+
+
+def _select_client_and_session() -> QuerySet[Any, Any]:
+    is_presented = Q(refresh_tokens__pk=Slot("session_id", RefreshToken._meta.pk))
+    rows = _of_client().annotate(
+        presented=FilteredRelation("refresh_tokens", condition=is_presented),
+        since_rotation=since_rotation("presented__"),
+    )
+    selected: QuerySet[Any, Any] = rows.values_list(*_names_of_client(), *_names_of_session("presented__"))
+    return selected
+
+
+_CLIENT: Final = Select(_select_client)
+_SESSION: Final = Select(_select_session)
+_CLIENT_AND_SESSION: Final = Select(_select_client_and_session)

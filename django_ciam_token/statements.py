@@ -1,0 +1,162 @@
+"""Statements of which Django makes the SQL once, to be run again and again with other values.
+
+Building a queryset and turning it into SQL costs several times as much as running it; on the path of a
+refresh that is most of the time. What is here is written as a queryset all the same: Django knows the
+columns, the quoting and the types of every database, and each statement can be read as what it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar, cast
+
+from django.conf import settings
+from django.db import connections
+from django.db.models import Expression, Model, QuerySet
+from django.db.models.sql import UpdateQuery
+from django.db.models.sql.compiler import SQLCompiler
+
+M = TypeVar("M", bound=Model)
+
+
+class Slot(Expression):
+    """The place of a value in a statement, converted as the field has it."""
+
+    def __init__(self, name: str, field: Any) -> None:
+        super().__init__(output_field=field)
+        self.name = name
+
+    def as_sql(self, compiler: SQLCompiler, connection: Any) -> Any:
+        """Stand for itself among the parameters."""
+        return "%s", (self,)
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    sql: str
+    parameters: tuple[Any, ...]
+    converters: tuple[tuple[int, Sequence[Callable[..., Any]], Any], ...] = ()
+    """Of columns by position: what Django does to the values of this database."""
+
+    def execute(self, cursor: Any, connection: Any, values: Mapping[str, Any]) -> None:
+        cursor.execute(
+            self.sql,
+            [
+                parameter.output_field.get_db_prep_value(values[parameter.name], connection)
+                if isinstance(parameter, Slot)
+                else parameter
+                for parameter in self.parameters
+            ],
+        )
+
+
+class _Statement(ABC):
+    """What was made of a statement, for each database that it has run on."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, bool], _Compiled] = {}
+
+    def _compiled(self, using: str) -> _Compiled:
+        # Whether the database is given times with a zone is part of it: `override_settings` may change that.
+        key = using, settings.USE_TZ
+        compiled = self._made.get(key)
+        if compiled is None:
+            compiled = self._made[key] = self._compile(using)
+        return compiled
+
+    @abstractmethod
+    def _compile(self, using: str) -> _Compiled:
+        """Make the SQL."""
+
+
+class Select(_Statement):
+    """A SELECT of some columns.
+
+    Args:
+        build: returns a queryset of tuples; called once for each database.
+    """
+
+    def __init__(self, build: Callable[[], QuerySet[Any, Any]]) -> None:
+        super().__init__()
+        self._build = build
+
+    def rows(self, using: str, **values: Any) -> list[Sequence[Any]]:
+        """Return all rows, for these values of its slots."""
+        connection, compiled = connections[using], self._compiled(using)
+        with connection.cursor() as cursor:
+            compiled.execute(cursor, connection, values)
+            rows = cast("list[Sequence[Any]]", cursor.fetchall())
+        if not compiled.converters:
+            return rows
+        converted = [list(row) for row in rows]
+        for position, converters, expression in compiled.converters:
+            for row in converted:
+                for converter in converters:
+                    row[position] = converter(row[position], expression, connection)
+        return cast("list[Sequence[Any]]", converted)
+
+    def _compile(self, using: str) -> _Compiled:
+        compiler = self._build().query.get_compiler(using=using)
+        sql, parameters = compiler.as_sql()
+        converters = compiler.get_converters(column[0] for column in compiler.select)
+        return _Compiled(
+            sql=sql,
+            parameters=tuple(parameters),
+            converters=tuple((position, *rest) for position, rest in converters.items()),
+        )
+
+
+class Update(_Statement):
+    """An UPDATE of some rows.
+
+    Args:
+        build: returns the rows, and what is written to them; called once for each database.
+    """
+
+    def __init__(self, build: Callable[[], tuple[QuerySet[Any, Any], Mapping[str, Any]]]) -> None:
+        super().__init__()
+        self._build = build
+
+    def run(self, using: str, **values: Any) -> int:
+        """Write, and return how many rows there were."""
+        connection, compiled = connections[using], self._compiled(using)
+        with connection.cursor() as cursor:
+            compiled.execute(cursor, connection, values)
+            return int(cursor.rowcount)
+
+    def _compile(self, using: str) -> _Compiled:
+        rows, changes = self._build()
+        query = cast("Any", rows.query).chain(UpdateQuery)
+        query.add_update_values(changes)
+        sql, parameters = query.get_compiler(using=using).as_sql()
+        return _Compiled(sql=sql, parameters=tuple(parameters))
+
+
+class Columns(Generic[M]):
+    """Columns of a model, and the way back from their values to an instance.
+
+    Args:
+        model: the model.
+        without: attributes that are left out; an instance reads them when they are asked for.
+    """
+
+    def __init__(self, model: type[M], *, without: Collection[str] = ()) -> None:
+        self._model = model
+        attributes = [field.attname for field in model._meta.concrete_fields]
+        self._attributes: Final = [name for name in attributes if name not in without]
+        self._key: Final = self._attributes.index(model._meta.pk.attname)
+
+    def __len__(self) -> int:
+        return len(self._attributes)
+
+    def names(self, prefix: str = "") -> list[str]:
+        """Return what a queryset calls them."""
+        return [prefix + attribute for attribute in self._attributes]
+
+    def instance(self, using: str, values: Sequence[Any]) -> M | None:
+        """Return the instance; None if an outer join found no row."""
+        if values[self._key] is None:
+            return None
+        return self._model.from_db(using, self._attributes, values)
