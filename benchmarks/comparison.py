@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,16 +57,9 @@ def compare(
 ) -> dict[str, Measured]:
     """Measure servers alternately on PostgreSQL; return what was seen by name."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
         all_measured = {}
         for server in servers:
-            database = f"benchmark_{server.name}"
-            postgresql.create(database)
-            stack.callback(postgresql.drop, database)
-            running = start(
-                server, database_url=f"{url}/{database}", folder=folder, chains=MANY, threads=threads
-            )
-            stack.callback(running.stop)
+            running = started(stack, server, postgresql, url, server.name, chains=MANY, threads=threads)
             all_measured[server.name] = Measured(running)
         for measured in all_measured.values():
             measured.running.load(connections=MANY, seconds=plan.seconds_warm)
@@ -75,18 +68,36 @@ def compare(
             # Each page is written to the WAL in full once after a checkpoint; that is not of interest.
             measured.running.load(connections=MANY, seconds=plan.seconds_warm)
         for number in range(plan.rounds):
-            for measured in all_measured.values():
-                measured.many.append(_observe(measured.running, postgresql, MANY, plan.seconds_many))
-                measured.one.append(_observe(measured.running, postgresql, 1, plan.seconds_one))
+            take_turns(all_measured.values(), postgresql, many=plan.seconds_many, one=plan.seconds_one)
             print(f"  round {number + 1} of {plan.rounds}", flush=True)
         for measured in all_measured.values():
             measured.described = measured.running.described()
         return all_measured
 
 
-def _observe(running: Running, postgresql: PostgreSQL, connections: int, seconds: float) -> dict[str, Any]:
+def started(
+    stack: ExitStack, server: Server, postgresql: PostgreSQL, url: str, name: str, **options: Any
+) -> Running:
+    """Start a server on a database of that name, and see to it that both are gone in the end."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
+    database = f"benchmark_{name}"
+    postgresql.create(database)
+    stack.callback(postgresql.drop, database)
+    running = start(server, database_url=f"{url}/{database}", folder=folder, **options)
+    stack.callback(running.stop)
+    return running
+
+
+def take_turns(servers: Iterable[Measured], postgresql: PostgreSQL, *, many: float, one: float) -> None:
+    """Measure each server once: with many connections and with one, for so many seconds."""
+    for measured in servers:
+        measured.many.append(observe(measured.running, postgresql, MANY, many))
+        measured.one.append(observe(measured.running, postgresql, 1, one))
+
+
+def observe(running: Running, postgresql: PostgreSQL, connections: int, seconds: float) -> dict[str, Any]:
     """Run the load, and add to what it says what the server and the database used meanwhile."""
-    database = f"benchmark_{running.server.name}"
+    database = running.database_url.rpartition("/")[2]
     workers = running.workers
     before = sum(map(cpu_seconds, workers))
     database_before = postgresql.cpu_seconds(database)

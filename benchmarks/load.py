@@ -1,4 +1,4 @@
-"""The load generator: N clients, each refreshing with the token of its last answer.
+"""The load generator: N connections, refreshing sessions with the token of the last answer.
 
     python -m benchmarks.load PORT TARGET CONNECTIONS SECONDS
 
@@ -30,14 +30,16 @@ class WrongAnswer(Exception):
 
 @dataclass
 class Chain:
-    """One client and the requests it sends, one after the other."""
+    """One connection, and the sessions that it refreshes on it: each in turn, one request at a time."""
 
     port: int
     head: bytes
     prefix: bytes
     suffix: bytes
     pattern: re.Pattern[bytes]
-    token: bytes
+    tokens: list[bytes]
+    """The current token of each session."""
+    turn: int = 0
     socket: socket.socket | None = None
     sent_at: float = 0.0
     received: bytes = b""
@@ -45,7 +47,7 @@ class Chain:
 
     def send(self) -> socket.socket:
         """Send the next request, on a new connection if the server closed the last one."""
-        body = self.prefix + self.token + self.suffix
+        body = self.prefix + self.tokens[self.turn] + self.suffix
         request = self.head + b"%d\r\n\r\n%b" % (len(body), body)
         self.received = b""
         self.sent_at = time.perf_counter()
@@ -67,9 +69,10 @@ class Chain:
             return False
         self.latencies.append(time.perf_counter() - self.sent_at)
         match = self.pattern.search(body)
-        if not head.startswith(b"HTTP/1.1 200") or match is None or match[1] == self.token:
+        if not head.startswith(b"HTTP/1.1 200") or match is None or match[1] == self.tokens[self.turn]:
             raise WrongAnswer(self.received[:2000].decode(errors="replace"))
-        self.token = match[1]
+        self.tokens[self.turn] = match[1]
+        self.turn = (self.turn + 1) % len(self.tokens)
         return True
 
     def close_if_told(self) -> None:
@@ -101,9 +104,9 @@ def run(port: int, target: dict[str, Any], connections: int, seconds: float) -> 
             target["prefix"].encode(),
             target["suffix"].encode(),
             re.compile(target["token_pattern"].encode()),
-            token.encode(),
+            [token.encode() for token in target["tokens"][number::connections]],
         )
-        for token in target["tokens"][:connections]
+        for number in range(connections)
     ]
     started_at = time.perf_counter()
     cpu = time.process_time()
@@ -137,8 +140,8 @@ def run(port: int, target: dict[str, Any], connections: int, seconds: float) -> 
                 chain.send()
     elapsed = time.perf_counter() - started_at
     cpu = time.process_time() - cpu
-    for index, chain in enumerate(chains):
-        target["tokens"][index] = chain.token.decode()
+    for number, chain in enumerate(chains):
+        target["tokens"][number::connections] = [token.decode() for token in chain.tokens]
     latencies = sorted(latency for chain in chains for latency in chain.latencies)
     return {
         "requests": len(latencies),

@@ -1,6 +1,6 @@
 """Prepares the database of one server and says how to refresh there.
 
-    python -m benchmarks.seed SITE CHAINS TARGET
+    python -m benchmarks.seed SITE CHAINS TARGET [SESSIONS]
 
 Runs with the settings of that server. Beside the chains it begins a session in which a few refreshes are made
 here, in this process, to look at the answer and to count the statements.
@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 
-def main(site: str, chains: str, path: str) -> None:
+def main(site: str, chains: str, path: str, sessions: str = "0") -> None:
     """Write the target file."""
     seed = importlib.import_module(f"benchmarks.sites.{site}.seed")
     target = seed.target(int(chains) + 1)
+    if int(sessions):
+        target["tokens"] = seed.among(int(sessions), len(target["tokens"]))
     spare = target["tokens"].pop()
     look = getattr(seed, "look", None) or _look
     target |= look(target, spare)

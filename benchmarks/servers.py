@@ -58,8 +58,6 @@ SERVERS: Final = (
     Server(name="allauth", label="allauth idp", site="allauth"),
     Server(name="toolkit", label="oauth-toolkit", site="oauth_toolkit"),
 )
-# The floor speaks psycopg only.
-OF_DJANGO: Final = tuple(server for server in SERVERS if server.site != "floor")
 
 
 @dataclass
@@ -71,6 +69,7 @@ class Running:
     port: int
     target: Path
     database_url: str
+    environment: Mapping[str, str]
 
     @property
     def workers(self) -> list[int]:
@@ -85,16 +84,8 @@ class Running:
     def load(self, *, connections: int, seconds: float) -> dict[str, Any]:
         """Let the load generator run, and return what it printed."""
         arguments = [str(self.port), str(self.target), str(connections), str(seconds)]
-        finished = subprocess.run(
-            [sys.executable, "-m", "benchmarks.load", *arguments],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if finished.returncode:
-            raise RuntimeError(f"{self.server.name}: {finished.stderr[-3000:]}")
-        result: dict[str, Any] = json.loads(finished.stdout)
+        printed = run("benchmarks.load", *arguments, environment=self.environment)
+        result: dict[str, Any] = json.loads(printed)
         return result
 
     def stop(self) -> None:
@@ -113,7 +104,7 @@ def start(
     folder: Path,
     chains: int,
     threads: bool = False,
-    migrated: bool = False,
+    sessions: int = 0,
 ) -> Running:
     """Fill a server's empty database and start it.
 
@@ -123,30 +114,14 @@ def start(
         folder: for the key and what is written down between runs.
         chains: how many sessions to begin.
         threads: whether gunicorn runs threads (gthread) rather than one request at a time (sync).
-        migrated: whether the database was filled before; then only gunicorn is started.
+        sessions: how many sessions there are beside them, if it is ours.
 
     Raises:
         RuntimeError: it could not be prepared, or does not answer.
     """
-    target = folder / f"{server.name}.json"
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": f"benchmarks.sites.{server.site}.settings",
-        "DATABASE_URL": database_url,
-        "BENCHMARK_RSA_KEY": str(_rsa_key(folder)),
-        **server.environment,
-    }
-    if not migrated:
-        prepared = subprocess.run(
-            [sys.executable, "-m", "benchmarks.seed", server.site, str(chains), str(target)],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if prepared.returncode:
-            raise RuntimeError(f"{server.name}: {prepared.stderr[-3000:]}")
+    target = folder / f"{database_url.rpartition('/')[2]}.json"
+    environment = environment_of(server, database_url, folder)
+    run("benchmarks.seed", server.site, str(chains), str(target), str(sessions), environment=environment)
     port = _free_port()
     kind = ["--worker-class", "gthread", "--threads", str(THREADS)] if threads else []
     command = [sys.executable, "-m", "gunicorn", server.application, "--bind", f"127.0.0.1:{port}", *kind]
@@ -158,20 +133,53 @@ def start(
         stdout=log,
         stderr=log,
     )
-    running = Running(server, process, port, target, database_url)
+    running = Running(server, process, port, target, database_url, environment)
     _wait(running)
     return running
 
 
+def environment_of(server: Server, database_url: str, folder: Path) -> dict[str, str]:
+    """Return what the processes of a server find in their environment."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": f"benchmarks.sites.{server.site}.settings",
+        "DATABASE_URL": database_url,
+        "BENCHMARK_RSA_KEY": str(_rsa_key(folder)),
+        **server.environment,
+    }
+
+
+def run(module: str, *arguments: str, environment: Mapping[str, str]) -> str:
+    """Run a module in the environment of a server and return what it printed.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    finished = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if finished.returncode:
+        raise RuntimeError(f"{module} {' '.join(arguments)}: {finished.stderr[-3000:]}")
+    return finished.stdout
+
+
 def _wait(running: Running) -> None:
+    """Wait for the port and for all workers: the port is open before the first of them is forked."""
     until = time.monotonic() + _SECONDS_TO_START
     while time.monotonic() < until and running.process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", running.port), timeout=1).close()
         except OSError:
             time.sleep(0.1)
-        else:
+            continue
+        if len(running.workers) == WORKERS:
             return
+        time.sleep(0.1)
     raise RuntimeError(f"{running.server.name} does not answer")
 
 

@@ -26,6 +26,10 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # Values travel apart from the SQL, and what is run often is planned once.
+    DATABASES["default"]["OPTIONS"] = {"server_side_binding": True, "prepare_threshold": 5}
+
 # One RSA key of 2048 bits for everybody.
 PRIVATE_KEY_PEM = Path(os.environ["BENCHMARK_RSA_KEY"]).read_text()
 # "md5" stands for the cheapest password hash that Django has; nobody should use it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from benchmarks.seed import form, migrate
@@ -20,3 +21,76 @@ def target(chains: int) -> dict[str, Any]:
     assert secret is not None
     tokens = [issue_tokens(client=client, user=user)["refresh_token"] for _ in range(chains)]
     return {"path": "/oauth2/token", "tokens": tokens, **form("portal", secret)}
+
+
+# Some 300 bytes a row, as a browser's session has; keys ascend with time, as the package draws them.
+_ROWS = """
+INSERT INTO django_ciam_token_refreshtoken (id, client_id, user_id, scope, generation, secret_digest, nonce,
+    session_auth_hash, auth_time, issued_at, rotated_at, expires_at, revoked_reason, last_address,
+    last_user_agent)
+SELECT (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3)
+        || '8' || substr(md5(n::text), 4, 15))::uuid,
+    %(client)s, %(user)s + n %% %(users)s, 'openid', 5, decode(md5(n::text) || md5(n::text), 'hex'),
+    decode(md5(n::text), 'hex'), repeat('0', 64), at, at, at, at + interval '60 days', '',
+    '192.0.2.1',
+    'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/130.0.0.0 Safari/537.36'
+FROM (SELECT n, now() - interval '20 days' * (%(sessions)s - n) / %(sessions)s - %(age)s::interval AS at
+      FROM generate_series(1, %(sessions)s) n) made
+"""
+_USERS = """
+INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, is_staff, is_active,
+    date_joined)
+SELECT '!', false, 'user-' || n, '', '', '', false, true, now() FROM generate_series(1, %s) n
+"""
+
+
+def fill(sessions: int, *, age: str = "0 days") -> None:
+    """Add sessions of as many users as a tenth of them, begun within 20 days; older ones have expired."""
+    from django.contrib.auth import get_user_model
+    from django.db import connection
+
+    from django_ciam_token.models import Client
+
+    users = max(1, sessions // 10)
+    with connection.cursor() as cursor:
+        cursor.execute(_USERS, [users])
+        newest = get_user_model().objects.order_by("-pk")[0].pk
+        values = {
+            "client": Client.objects.get(client_id="portal").pk,
+            "user": newest - users + 1,
+            "users": users,
+            "sessions": sessions,
+            "age": age,
+        }
+        cursor.execute(_ROWS, values)
+        cursor.execute("VACUUM ANALYZE")
+        cursor.execute("CHECKPOINT")
+
+
+def among(sessions: int, chosen: int) -> list[str]:
+    """Return tokens of sessions that lie anywhere among many others: what is seldom used is in no cache."""
+    from django.db import connection
+
+    from django_ciam_token import keyring, token_string
+    from django_ciam_token import sessions as core
+    from django_ciam_token.models import RefreshToken
+
+    fill(sessions)
+    key, tokens = keyring.token_keys()[0], []
+    step = max(1, sessions // chosen)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM (SELECT id, row_number() OVER (ORDER BY id) AS n"
+            " FROM django_ciam_token_refreshtoken) r WHERE n %% %s = 0 ORDER BY id LIMIT %s",
+            [step, chosen],
+        )
+        picked = [row[0] for row in cursor.fetchall()]
+    for session in RefreshToken.objects.select_related("user").filter(pk__in=picked):
+        secret = token_string.new_secret()
+        session.secret_digest = token_string.digest(secret)
+        session.session_auth_hash = core.session_auth_hash(session.user)
+        session.save(update_fields=["secret_digest", "session_auth_hash"])
+        genuine = token_string.GenuineToken(session.pk, session.generation, secret)
+        tokens.append(token_string.encode(genuine, key))
+    random.Random(1).shuffle(tokens)  # noqa: S311 - an order, no secret
+    return tokens

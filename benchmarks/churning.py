@@ -1,0 +1,62 @@
+"""Carries out the statements of many refreshes in this process: those of the grant, by the grant's own code.
+
+    python -m benchmarks.churning TARGET REFRESHES HALF
+    python -m benchmarks.churning TARGET collect HALF
+
+HALF, 0 or 1, says which of the sessions; the tokens that are current in the end are written beside TARGET,
+and put into it by ``collect``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+
+def main(path: str, refreshes: str, half: str) -> None:
+    """Refresh, or collect what was refreshed."""
+    target, number = Path(path), int(half)
+    beside = target.with_suffix(f".{number}")
+    if refreshes == "collect":
+        content = json.loads(target.read_text())
+        content["tokens"][number::2] = json.loads(beside.read_text())
+        target.write_text(json.dumps(content))
+        return
+    tokens = json.loads(target.read_text())["tokens"][number::2]
+    beside.write_text(json.dumps(refreshed(tokens, int(refreshes) // 2)))
+
+
+def refreshed(tokens: list[str], count: int) -> list[str]:
+    """Refresh one token after the other, in turn, and return the current ones."""
+    import django
+
+    django.setup()
+    from django.utils import timezone
+
+    from django_ciam_token import keyring, sessions, token_string
+    from django_ciam_token.callers import Caller
+    from django_ciam_token.reading import read_client
+    from django_ciam_token.sessions import Verdict
+
+    keys, using = keyring.token_keys(), sessions.database()
+    caller = Caller(address="192.0.2.1", user_agent="benchmark")
+    for turn in range(count):
+        place, now = turn % len(tokens), timezone.now()
+        presented = token_string.authenticate(tokens[place], keys)
+        found = read_client("portal", using=using, session_id=presented.family)
+        assert found is not None
+        assert found.session is not None
+        session = found.session.session
+        verdict = sessions.judge(found.session, presented, client=found.client, now=now)
+        assert verdict is Verdict.ROTATE
+        rotation = sessions.prepare_rotation(session, presented, key=keys[0])
+        assert sessions.rotate(session, rotation, client=found.client, caller=caller, now=now, using=using)
+        tokens[place] = token_string.encode(rotation.successor, keys[0])
+        if turn % 100_000 == 99_999:
+            print(f"  {turn + 1:,} of {count:,} refreshes", flush=True)
+    return tokens
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
