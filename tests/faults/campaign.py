@@ -20,7 +20,7 @@ from tests.faults.servers import DATABASES, Database
 from tests.faults.stage import Row, Size, play
 
 FULL: Final = Size(clients=240, refreshes=20_000, seconds=20, time_box=900)
-QUICK: Final = Size(clients=40, refreshes=150, seconds=3, time_box=60)
+QUICK: Final = Size(clients=50, refreshes=150, seconds=3, time_box=60)
 _SMALL_DISK: Final = "400m"
 
 

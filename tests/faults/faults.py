@@ -6,11 +6,12 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Final
 
+from tests.faults import triggers
 from tests.faults.processes import NotThere
 from tests.faults.servers import Database, Galera, MariaDB, PgBouncer, PostgreSQL
 from tests.faults.site import Plan
@@ -123,6 +124,26 @@ async def drop_connections(stage: Stage) -> None:
                 cursor.execute(f"KILL {stage.rng.choice(connections)}")
 
     await stage.every(0.1, drop)
+
+
+async def block_crosswise(stage: Stage) -> None:
+    await _beneath(stage, triggers.deadlocks)
+
+
+async def refuse_commits(stage: Stage) -> None:
+    await _beneath(stage, triggers.refusals_at_commit)
+
+
+async def _beneath(stage: Stage, trigger: Callable[[Database], AbstractContextManager[None]]) -> None:
+    """Leave a trigger in the database until the end."""
+    made = trigger(stage.database)
+    await asyncio.to_thread(made.__enter__)
+    stage.strikes += 1
+    try:
+        while not stage.is_over:
+            await stage.pause(1.0)
+    finally:
+        await asyncio.to_thread(made.__exit__, None, None, None)
 
 
 async def step_clocks(stage: Stage) -> None:
@@ -297,6 +318,7 @@ FAULTS: Final = (
         group=4,
         name="repeatable read, twice",
         databases=("postgresql",),
+        quick=(),
         plan=Plan(options={"isolation_level": 3}, copies=2),
         strike=nothing,
     ),
@@ -304,8 +326,30 @@ FAULTS: Final = (
         group=4,
         name="repeatable read, twice",
         databases=("mariadb",),
+        quick=(),
         plan=Plan(options={"isolation_level": "repeatable read"}, copies=2),
         strike=nothing,
+    ),
+    Fault(
+        group=4,
+        name="serializable, twice",
+        databases=("mariadb",),
+        plan=Plan(options={"isolation_level": "serializable"}, copies=2),
+        strike=nothing,
+    ),
+    Fault(
+        group=4,
+        name="deadlocks",
+        databases=("postgresql", "mariadb"),
+        plan=_PLAN,
+        strike=block_crosswise,
+    ),
+    Fault(
+        group=4,
+        name="refused at COMMIT",
+        databases=("postgresql",),
+        plan=_PLAN,
+        strike=refuse_commits,
     ),
     Fault(
         group=4,

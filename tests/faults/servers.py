@@ -68,6 +68,8 @@ class PostgreSQL(Database):
                 program("postgres", *folders),
                 *("-D", str(self.data), "-p", str(self.port), "-k", str(self.data)),
                 *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"),
+                # A deadlock is looked for after a second by default: clients here are in a hurry.
+                *("-c", "deadlock_timeout=50ms"),
             ],
             log=folder / "server.log",
             account="postgres",
@@ -299,22 +301,26 @@ class Galera(Database):
         subprocess.run(command, check=False, capture_output=True, **unprivileged("mysql"))  # type: ignore[call-overload]
         positions = re.findall(r"Recovered position:\s*(\S+)", log.read_text(errors="replace"))
         self._join(server, *(f"--wsrep-start-position={position}" for position in positions[-1:]))
+        # A cluster that loses another node before all are in step has no majority, which only waiting cures.
+        for other in self.servers:
+            other.process.wait_until(lambda server=other: self._is_synced(server))
 
     def stop(self) -> None:
         for server in reversed(self.servers):
             server.process.end()
 
     def _join(self, server: MariaDBServer, *arguments: str) -> None:
-        def is_synced() -> bool:
-            if not server.answers():
-                return False
-            with server.cursor() as cursor:
-                cursor.execute("SHOW STATUS LIKE 'wsrep_local_state_comment'")
-                row = cursor.fetchone()
-            return row is not None and row[1] == "Synced"
-
         server.process.start(*arguments)
-        server.process.wait_until(is_synced)
+        server.process.wait_until(lambda: self._is_synced(server))
+
+    @staticmethod
+    def _is_synced(server: MariaDBServer) -> bool:
+        if not server.answers():
+            return False
+        with server.cursor() as cursor:
+            cursor.execute("SHOW STATUS LIKE 'wsrep_local_state_comment'")
+            row = cursor.fetchone()
+        return row is not None and row[1] == "Synced"
 
 
 DATABASES: dict[str, type[Database]] = {
