@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from django.http import HttpRequest
@@ -28,16 +29,17 @@ class Caller:
         user_agent = request.META.get("HTTP_USER_AGENT", "")
         if not user_agent.isprintable():
             user_agent = "".join(character for character in user_agent if character.isprintable())
-        return cls(address=_valid(address), user_agent=user_agent[:_USER_AGENT_LENGTH])
+        return cls(address=_valid(str(address or "")), user_agent=user_agent[:_USER_AGENT_LENGTH])
 
 
 NOBODY: Final = Caller()
 """When it was no request that did it."""
 
 
-def _valid(address: str | None) -> str | None:
+@lru_cache(maxsize=1024)
+def _valid(address: str) -> str | None:
     try:
         # What follows "%" is the scope of a link-local address, of which databases know nothing.
-        return str(ipaddress.ip_address(str(address or "").partition("%")[0]))
+        return str(ipaddress.ip_address(address.partition("%")[0]))
     except ValueError:
         return None

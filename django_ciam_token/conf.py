@@ -37,7 +37,7 @@ class Option(Generic[T]):
     def __init__(self, parse: Callable[[Any], T], *, default: Any) -> None:
         self.parse = parse
         self.default = default
-        # What was parsed last. Settings are read some thirty times in a refresh, and hardly ever change.
+        # What was parsed last. Settings are read some twenty times in a refresh, and hardly ever change.
         self._parsed: tuple[Any, T] | None = None
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -50,7 +50,9 @@ class Option(Generic[T]):
     def __get__(self, instance: Settings | None, owner: type) -> Option[T] | T:
         if instance is None:
             return self
-        value = site_values().get(self.name, self.default)
+        # As `site_values`, without the call.
+        values = getattr(settings, "CIAM_TOKEN", None)
+        value = (values if type(values) is dict else site_values()).get(self.name, self.default)
         parsed = self._parsed
         if parsed is not None and parsed[0] is value:
             return parsed[1]
@@ -58,8 +60,9 @@ class Option(Generic[T]):
             result = self.parse(value)
         except ValueError as error:
             raise ImproperlyConfigured(f"CIAM_TOKEN[{self.name!r}] {error}.") from error
-        # Of what can't be changed in place; and None may stand for another setting.
-        if isinstance(value, (str, int, float, timedelta)):
+        # Not what can be changed in place, nor a None that stands for other settings.
+        is_fixed = result is None if value is None else value is self.default
+        if is_fixed or isinstance(value, (str, int, float, timedelta)):
             self._parsed = value, result
         return result
 
@@ -71,7 +74,7 @@ def site_values() -> Mapping[str, Any]:
         ImproperlyConfigured: it is not a dict.
     """
     values = getattr(settings, "CIAM_TOKEN", {})
-    if type(values) is dict or isinstance(values, Mapping):
+    if isinstance(values, Mapping):
         return values
     raise ImproperlyConfigured("CIAM_TOKEN must be a dict of settings.")
 

@@ -30,7 +30,7 @@ class Undecryptable(Exception):
 
 def token_keys() -> tuple[TokenKey, ...]:
     """Return the keys of refresh tokens; sign with the first, accept any."""
-    return tuple(_token_key(secret) for secret in ciam_settings.SECRETS)
+    return tuple([_token_key(secret) for secret in ciam_settings.SECRETS])
 
 
 def encrypt(plaintext: bytes, *, purpose: str) -> str:

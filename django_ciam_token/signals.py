@@ -69,9 +69,8 @@ def send_after_commit(signal: Signal, *, sender: type, using: str, **arguments: 
     Costs nothing when nobody listens, which matters on the path of every refresh. Outside of transactions
     nothing is asked of the connection: an earlier receiver may have lost it, which is no reason to fail.
     """
-    if signal.has_listeners(sender):
+    if not connections[using].in_atomic_block:
+        signal.send_robust(sender=sender, **arguments)
+    elif signal.has_listeners(sender):
         send: Callable[[], object] = partial(signal.send_robust, sender=sender, **arguments)
-        if connections[using].in_atomic_block:
-            transaction.on_commit(send, using=using, robust=True)
-        else:
-            send()
+        transaction.on_commit(send, using=using, robust=True)

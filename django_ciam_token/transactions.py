@@ -83,7 +83,6 @@ def retry(operation: Callable[[], T], *, using: str) -> T:
         TemporarilyUnavailable: every attempt was refused; the operation did not happen, or, if a COMMIT
             broke, it is unknown whether it did.
     """
-    connection = connections[using]
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(random.uniform(0, _FIRST_PAUSE * 2**attempt))  # noqa: S311 - a pause is no secret
@@ -100,9 +99,10 @@ def retry(operation: Callable[[], T], *, using: str) -> T:
                 reason,
                 extra={"event": "database_unavailable", "reason": reason},
             )
-            if connection.in_atomic_block:
+            if connections[using].in_atomic_block:
                 break
             mend(using)
+    connection = connections[using]
     if not connection.in_atomic_block:
         # After a failover a connection may be usable and yet lead to a server that only reads.
         with suppress(Error):

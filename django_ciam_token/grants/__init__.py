@@ -6,7 +6,6 @@ an authenticated client and parameters, never a request, and returns tokens or r
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
@@ -15,6 +14,7 @@ from django_ciam_token.callers import Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidRequest, UnsupportedGrantType
 from django_ciam_token.models import Client
+from django_ciam_token.token_string import GenuineToken
 from django_ciam_token.tokens import IssuedTokens
 
 
@@ -50,13 +50,14 @@ def find(grant_type: str) -> Grant:
     return grants[grant_type]
 
 
-def session_ahead(grant: Grant, parameters: Mapping[str, str]) -> uuid.UUID | None:
-    """Return which session a grant is going to read, if it is one that says so.
+def token_ahead(grant: Grant, parameters: Mapping[str, str]) -> GenuineToken | None:
+    """Return the refresh token whose session a grant is going to need, if it is one that says so.
 
-    It does with a method ``session_ahead``, which is given the parameters before the client is
-    authenticated. If it names a session of that client, it is called with a ``reading`` of it as well.
+    It does with a method ``token_ahead``, which is given the parameters before the client is authenticated.
+    If there is such a token, the grant is called with it as ``presented``, and with a ``reading`` of its
+    session, which is None unless it is one of that client.
     """
-    ahead: Callable[[Mapping[str, str]], uuid.UUID | None] | None = getattr(grant, "session_ahead", None)
+    ahead: Callable[[Mapping[str, str]], GenuineToken | None] | None = getattr(grant, "token_ahead", None)
     return None if ahead is None else ahead(parameters)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +19,7 @@ from django_ciam_token.grants import require
 from django_ciam_token.models import Client, RefreshToken, RevocationReason
 from django_ciam_token.reading import Reading, read_session
 from django_ciam_token.sessions import Rotation, Verdict
-from django_ciam_token.token_string import GenuineToken
+from django_ciam_token.token_string import GenuineToken, TokenKey
 from django_ciam_token.tokens import IssuedTokens, SignedTokens, Subject, sign_tokens
 from django_ciam_token.transactions import LostRace, retry
 
@@ -38,6 +37,7 @@ class RefreshTokenGrant:
         parameters: Mapping[str, str],
         caller: Caller,
         now: datetime,
+        presented: GenuineToken | None = None,
         reading: Reading | None = None,
     ) -> IssuedTokens:
         """Answer a token request; see `Grant`.
@@ -47,7 +47,8 @@ class RefreshTokenGrant:
             parameters: of the form.
             caller: from where the request came.
             now: when it came.
-            reading: of the session that `session_ahead` has named, just now; it is read if it is None.
+            presented: the refresh token of the form, if `token_ahead` has read it.
+            reading: of its session, of just now; it is read if it is None.
 
         Raises:
             InvalidRequest: there is no refresh_token.
@@ -56,18 +57,18 @@ class RefreshTokenGrant:
             InvalidScope: the scope is malformed or wider than first granted; the token is still good.
             TemporarilyUnavailable: the database refused; the same request may be sent again.
         """
-        text = require(parameters, "refresh_token")
+        text, keys = require(parameters, "refresh_token"), keyring.token_keys()
         if not client.refresh_tokens_enabled:
             raise UnauthorizedClient(
                 "this application may not use refresh tokens; ask its operator",
                 reason="refresh_tokens_disabled",
             )
         try:
-            presented = token_string.authenticate(text, keyring.token_keys())
+            presented = presented or token_string.authenticate(text, keys)
         except token_string.NotGenuine:
             raise InvalidGrant(reason="not_genuine", is_attempt=True) from None
         scope = parameters.get("scope")
-        request = _Refresh(client, presented, scope, caller, now, sessions.database(), reading)
+        request = _Refresh(client, presented, scope, caller, now, keys[0], sessions.database(), reading)
         try:
             return retry(request.attempt, using=request.using)
         except OAuthError as error:
@@ -75,11 +76,10 @@ class RefreshTokenGrant:
             raise
 
     @sensitive_variables()
-    def session_ahead(self, parameters: Mapping[str, str]) -> uuid.UUID | None:
-        """Return the session of a genuine token; for garbage nothing is read."""
+    def token_ahead(self, parameters: Mapping[str, str]) -> GenuineToken | None:
+        """Return the token if it is genuine; for garbage nothing is read."""
         try:
-            text = parameters["refresh_token"]
-            return token_string.authenticate(text, keyring.token_keys()).family
+            return token_string.authenticate(parameters["refresh_token"], keyring.token_keys())
         except (KeyError, token_string.NotGenuine):
             return None
 
@@ -100,6 +100,7 @@ class _Refresh:
     requested_scope: str | None
     caller: Caller
     now: datetime
+    key: TokenKey
     using: str
     ahead: Reading | None
     """What was read along with the client: good for the first attempt."""
@@ -136,8 +137,7 @@ class _Refresh:
 
     def _rotate(self, session: RefreshToken) -> IssuedTokens:
         if self.rotation is None:
-            key = keyring.token_keys()[0]
-            self.rotation = sessions.prepare_rotation(session, self.presented, key=key)
+            self.rotation = sessions.prepare_rotation(session, self.presented, key=self.key)
         # All that can fail, and the signatures, come before the transaction: no lock is held meanwhile.
         self._sign(session)
         if not sessions.rotate(
@@ -148,7 +148,7 @@ class _Refresh:
 
     def _rotated(self, session: RefreshToken, rotation: Rotation) -> IssuedTokens:
         self._tell(signals.tokens_refreshed, session)
-        refresh_token = token_string.encode(rotation.successor, keyring.token_keys()[0])
+        refresh_token = token_string.encode(rotation.successor, self.key)
         return IssuedTokens(signed=self._sign(session), refresh_token=refresh_token)
 
     def _replay(self, session: RefreshToken) -> IssuedTokens:

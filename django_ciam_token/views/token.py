@@ -24,8 +24,9 @@ class TokenView(EndpointView):
         parameters = self.form(request)
         grant = grants.find(grants.require(parameters, "grant_type"))
         caller = Caller.of(request._request)
-        ahead = grants.session_ahead(grant, parameters)
-        client = self.authenticate_client(request, parameters, caller=caller, now=now, session_id=ahead)
-        along = {} if self.reading is None else {"reading": self.reading}
+        presented = grants.token_ahead(grant, parameters)
+        session_id = None if presented is None else presented.family
+        client = self.authenticate_client(request, parameters, caller=caller, now=now, session_id=session_id)
+        along = {} if presented is None else {"presented": presented, "reading": self.reading}
         tokens = grant(client=client, parameters=parameters, caller=caller, now=now, **along)
         return Response(tokens.members(timezone.now()), headers=NO_STORE)

@@ -15,5 +15,6 @@ SECRET_KEY, *SECRET_KEY_FALLBACKS = json.loads(Path(_chosen["secrets"]).read_tex
 
 DATABASES["default"].update(_chosen["database"])
 DATABASES["default"]["OPTIONS"] = {**DATABASES["default"].get("OPTIONS", {}), **_chosen["options"]}
-CIAM_TOKEN.update(_chosen["ciam_token"])
+# The cheapest signatures: what they cost is not what is tried here.
+CIAM_TOKEN.update({"SIGNING_ALGORITHM": "ES256", **_chosen["ciam_token"]})
 LOGGING["loggers"]["django_ciam_token"]["level"] = "WARNING"
