@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.measuring import PostgreSQL, cpu_seconds, memory_bytes
+from benchmarks.measuring import PostgreSQL, cpu_seconds, is_there, memory_bytes
 from benchmarks.servers import SERVERS, Running, Server, start
 
 MANY: Final = 16
@@ -106,8 +106,9 @@ def observe(running: Running, postgresql: PostgreSQL, connections: int, seconds:
     wal = postgresql.wal_bytes() - wal
     database_after = postgresql.cpu_seconds(database)
     server_cpu = sum(map(cpu_seconds, workers)) - before
-    if running.workers != workers:
-        raise RuntimeError(f"{running.server.name}: a worker was replaced while it was measured")
+    if not all(map(is_there, workers)):
+        log = running.log.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{running.server.name}: a worker ended while it was measured: {log}")
     requests = result["requests"]
     is_local = database_before is not None and database_after is not None
     return {

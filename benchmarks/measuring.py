@@ -24,9 +24,17 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
 
 
-def children(pid: int) -> list[int]:
-    """Return the processes that a process has started: gunicorn's workers."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def children(pid: int) -> set[int]:
+    """Return the processes that a process has started: gunicorn's workers.
+
+    One that is there may be missing for a moment: the kernel does not stop the others while it counts.
+    """
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+def is_there(pid: int) -> bool:
+    """Tell whether a process exists."""
+    return Path(f"/proc/{pid}").exists()
 
 
 def memory_bytes(pid: int) -> int:

@@ -70,11 +70,9 @@ class Running:
     target: Path
     database_url: str
     environment: Mapping[str, str]
-
-    @property
-    def workers(self) -> list[int]:
-        """The process ids of gunicorn's workers."""
-        return children(self.process.pid)
+    log: Path
+    workers: frozenset[int] = frozenset()
+    """The process ids of gunicorn's workers, which do not change while all is well."""
 
     def described(self) -> dict[str, Any]:
         """Return what `benchmarks.seed` found out about it."""
@@ -125,15 +123,16 @@ def start(
     port = _free_port()
     kind = ["--worker-class", "gthread", "--threads", str(THREADS)] if threads else []
     command = [sys.executable, "-m", "gunicorn", server.application, "--bind", f"127.0.0.1:{port}", *kind]
-    log = (folder / f"{server.name}.log").open("wb")
-    process = subprocess.Popen(
-        [*command, "--workers", str(WORKERS), "--log-level", "warning", "--no-control-socket"],
-        cwd=ROOT,
-        env=environment,
-        stdout=log,
-        stderr=log,
-    )
-    running = Running(server, process, port, target, database_url, environment)
+    log = folder / f"{server.name}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--workers", str(WORKERS), "--log-level", "warning", "--no-control-socket"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+    running = Running(server, process, port, target, database_url, environment, log)
     _wait(running)
     return running
 
@@ -177,6 +176,7 @@ def _wait(running: Running) -> None:
         except OSError:
             time.sleep(0.1)
             continue
+        running.workers = frozenset(children(running.process.pid))
         if len(running.workers) == WORKERS:
             return
         time.sleep(0.1)
