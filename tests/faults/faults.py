@@ -362,14 +362,15 @@ FAULTS: Final = (
         group=4,
         name="lock time-out",
         databases=("postgresql",),
-        plan=Plan(options={"options": "-c lock_timeout=300ms"}),
+        # Threads, so that requests which wait for a lock do not keep all others waiting.
+        plan=Plan(threads=8, options={"options": "-c lock_timeout=300ms"}),
         strike=hold_locks,
     ),
     Fault(
         group=4,
         name="lock time-out",
         databases=("mariadb",),
-        plan=Plan(options={"init_command": "SET SESSION innodb_lock_wait_timeout=1"}),
+        plan=Plan(threads=8, options={"init_command": "SET SESSION innodb_lock_wait_timeout=1"}),
         strike=hold_locks,
     ),
     Fault(group=4, name="connections cut", databases=SERVERS, plan=_PLAN, strike=drop_connections),
