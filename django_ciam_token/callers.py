@@ -12,6 +12,8 @@ from django.http import HttpRequest
 from django_ciam_token.conf import ciam_settings
 
 _USER_AGENT_LENGTH: Final = 200
+# Longer than any address, so that what is remembered of wrong ones stays small.
+_ADDRESS_LENGTH: Final = 64
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Caller:
         user_agent = request.META.get("HTTP_USER_AGENT", "")
         if not user_agent.isprintable():
             user_agent = "".join(character for character in user_agent if character.isprintable())
-        return cls(address=_valid(str(address or "")), user_agent=user_agent[:_USER_AGENT_LENGTH])
+        return cls(address=_valid(str(address or "")[:_ADDRESS_LENGTH]), user_agent=user_agent[:_USER_AGENT_LENGTH])
 
 
 NOBODY: Final = Caller()
