@@ -31,7 +31,9 @@ class Caller:
         user_agent = request.META.get("HTTP_USER_AGENT", "")
         if not user_agent.isprintable():
             user_agent = "".join(character for character in user_agent if character.isprintable())
-        return cls(address=_valid(str(address or "")[:_ADDRESS_LENGTH]), user_agent=user_agent[:_USER_AGENT_LENGTH])
+        return cls(
+            address=_valid(str(address or "")[:_ADDRESS_LENGTH]), user_agent=user_agent[:_USER_AGENT_LENGTH]
+        )
 
 
 NOBODY: Final = Caller()

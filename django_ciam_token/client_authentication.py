@@ -150,10 +150,10 @@ def authenticate_and_read(
     bucket = UNKNOWN if client is None else client.client_id
     failure = _check(client, secrets, credentials.secret, now, lambda: is_within_limit(bucket))
     if reading is not None and failure is None:
-        _note_use(secrets, credentials.secret, now)
-        if all(map(_is_ours, secrets)):
+        has_waited = _note_use(secrets, credentials.secret, now)
+        if all(map(_is_ours, secrets)) and not has_waited:
             return reading
-        # A password hash takes so long that what was read of the session may have changed.
+        # A password hash, or a lock, takes so long that what was read of the session may have changed.
         return replace(reading, session=None)
     reason = failure or "unknown_client"
     # What an unknown client sent as its name might be anything, a secret in the wrong field included.
@@ -207,8 +207,10 @@ def _check(
 
 
 @sensitive_variables()
-def _note_use(secrets: Sequence[StoredSecret], presented: str | None, now: datetime) -> None:
+def _note_use(secrets: Sequence[StoredSecret], presented: str | None, now: datetime) -> bool:
     """Write down that a secret is in use, so that an operator sees whether a replaced one still is.
+
+    Tells whether it tried to.
 
     At most once an hour for each secret, and only for what it is worth: a refresh does not fail for it.
     """
@@ -219,12 +221,12 @@ def _note_use(secrets: Sequence[StoredSecret], presented: str | None, now: datet
         and (stored.expires_at is None or stored.expires_at > now)
     ]
     if not due:
-        return
+        return False
     # An imported secret is not hashed slowly once more: it is the only one that is not ours.
     digest = secret_digest(presented or "")
     used = [stored for stored in due if not _is_ours(stored) or hmac.compare_digest(stored.digest, digest)]
     if not used:
-        return
+        return False
     using = _database()
     is_due = Q(last_used_at=None) | Q(last_used_at__lte=now - _LAST_USE_IS_NOTED_EVERY)
     try:
@@ -238,6 +240,7 @@ def _note_use(secrets: Sequence[StoredSecret], presented: str | None, now: datet
             type(error).__name__,
             extra={"event": "client_secret_use_not_noted"},
         )
+    return True
 
 
 def _explain(secrets: Sequence[StoredSecret], presented: str, now: datetime) -> str:

@@ -60,9 +60,9 @@ class Option(Generic[T]):
             result = self.parse(value)
         except ValueError as error:
             raise ImproperlyConfigured(f"CIAM_TOKEN[{self.name!r}] {error}.") from error
-        # Not what can be changed in place, nor a None that stands for other settings.
+        # Not what can be changed in place, what a path leads to, or a None that stands for other settings.
         is_fixed = result is None if value is None else value is self.default
-        if is_fixed or isinstance(value, (str, int, float, timedelta)):
+        if is_fixed or (isinstance(value, (str, int, float, timedelta)) and not callable(result)):
             self._parsed = value, result
         return result
 

@@ -119,7 +119,15 @@ def _names_of_client() -> list[str]:
 
 def _names_of_session(prefix: str = "") -> list[str]:
     _, columns, user_columns = _columns()
-    return [*columns.names(prefix), *user_columns.names(f"{prefix}user__"), "since_rotation"]
+    return [*columns.names(prefix), *user_columns.names("owner__"), "since_rotation"]
+
+
+def _owner(prefix: str = "") -> FilteredRelation:
+    """Join the user in such a way that Django reads its key from its own table.
+
+    It would take the session's reference for it, and a user that is gone for one with nothing but a key.
+    """
+    return FilteredRelation(f"{prefix}user")
 
 
 def _select_client() -> QuerySet[Any, Any]:
@@ -128,13 +136,15 @@ def _select_client() -> QuerySet[Any, Any]:
 
 def _select_session() -> QuerySet[Any, Any]:
     rows = RefreshToken.objects.filter(pk=Slot("session_id", RefreshToken._meta.pk))
-    return rows.annotate(since_rotation=since_rotation()).values_list(*_names_of_session())
+    rows = rows.annotate(owner=_owner(), since_rotation=since_rotation())
+    return rows.values_list(*_names_of_session())
 
 
 def _select_client_and_session() -> QuerySet[Any, Any]:
     is_presented = Q(refresh_tokens__pk=Slot("session_id", RefreshToken._meta.pk))
     rows = _of_client().annotate(
         presented=FilteredRelation("refresh_tokens", condition=is_presented),
+        owner=_owner("presented__"),
         since_rotation=since_rotation("presented__"),
     )
     selected: QuerySet[Any, Any] = rows.values_list(*_names_of_client(), *_names_of_session("presented__"))

@@ -37,8 +37,8 @@ class Slot(Expression):
 class _Compiled:
     sql: str
     parameters: tuple[Any, ...]
-    converters: tuple[tuple[int, Sequence[Callable[..., Any]], Any], ...] = ()
-    """Of columns by position: what Django does to the values of this database."""
+    converted: tuple[tuple[int, Any], ...] = ()
+    """Columns whose values Django converts on this database: their positions and expressions."""
 
     def execute(self, cursor: Any, connection: Any, values: Mapping[str, Any]) -> None:
         cursor.execute(
@@ -88,10 +88,14 @@ class Select(_Statement):
         with connection.cursor() as cursor:
             compiled.execute(cursor, connection, values)
             rows = cast("list[Sequence[Any]]", cursor.fetchall())
-        if not compiled.converters:
+        if not compiled.converted:
             return rows
         converted = [list(row) for row in rows]
-        for position, converters, expression in compiled.converters:
+        for position, expression in compiled.converted:
+            # Of this very connection: what is kept must not keep the connection of a thread that has ended.
+            converters = connection.ops.get_db_converters(expression) + expression.get_db_converters(
+                connection
+            )
             for row in converted:
                 for converter in converters:
                     row[position] = converter(row[position], expression, connection)
@@ -104,7 +108,7 @@ class Select(_Statement):
         return _Compiled(
             sql=sql,
             parameters=tuple(parameters),
-            converters=tuple((position, *rest) for position, rest in converters.items()),
+            converted=tuple((position, expression) for position, (_, expression) in converters.items()),
         )
 
 

@@ -19,7 +19,7 @@ DECLARE
         SELECT array_to_string(reloptions, ', ') FROM pg_class
         WHERE oid = coalesce((SELECT min(inhrelid) FROM pg_inherits WHERE inhparent = sessions), sessions)
     );
-    storage CONSTANT text := coalesce(format(' WITH (%s)', options), '');
+    storage CONSTANT text := coalesce(' WITH (' || options || ')', '');
     keys CONSTANT oid[] := ARRAY(
         SELECT oid FROM pg_constraint WHERE conrelid = sessions AND contype IN ('p', 'u') ORDER BY contype, oid
     );
@@ -39,6 +39,9 @@ DECLARE
 BEGIN
     IF partitions NOT BETWEEN 0 AND 1024 THEN
         RAISE 'ciam.partitions is %; choose from 0 to 1024', partitions;
+    ELSIF current_setting('transaction_isolation') <> 'read committed' THEN
+        -- Otherwise what is committed while we wait for the lock would not be copied.
+        RAISE 'run this after: SET default_transaction_isolation = ''read committed''';
     ELSIF partitions = present THEN
         RAISE NOTICE '% has % partitions already; nothing to do', sessions, partitions;
         RETURN;

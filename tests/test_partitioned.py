@@ -185,6 +185,26 @@ def test_what_the_script_would_drop_silently_stops_it(db, statement):
         partition(PARTS)
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_an_isolation_level_that_would_lose_what_is_committed_meanwhile_is_refused(level):
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        with pytest.raises(DatabaseError, match="read committed"), transaction.atomic():
+            partition(PARTS + 1)
+
+
+def test_a_table_without_storage_options_is_partitioned_as_well(tokens):
+    partition(0)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE {TABLE} RESET (fillfactor)")
+
+    partition(PARTS)
+
+    assert len(leaves()) == PARTS
+    assert RefreshToken.objects.count() == len(tokens)
+
+
 def test_without_a_number_there_are_eight_parts(db):
     partition(0)
 

@@ -17,10 +17,10 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_ciam_token import keyring, signals, token_string
+from django_ciam_token import client_authentication, keyring, signals, token_string
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.clients import import_client_secret
-from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.models import Client, ClientSecret, RefreshToken
 from tests.factories import ClientFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -485,21 +485,23 @@ def test_a_deleted_user_takes_the_sessions_along(web_client, user, first_tokens,
 
 
 def test_a_user_deleted_behind_djangos_back_does_not_make_the_session_a_machines(
-    web_client, first_tokens, refresh, monkeypatch
+    web_client, user, first_tokens, refresh, traces
 ):
     """As on MyISAM, where foreign keys are not enforced: the row names a user who does not exist."""
-    from django_ciam_token import reading as module
+    from django_ciam_token.reading import read_client, read_session
 
-    original = module._session
+    session = RefreshToken.objects.get()
+    with connection.constraint_checks_disabled(), connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {user._meta.db_table} WHERE id = %s", [user.pk])  # noqa: S608
+    alone = read_session(session.pk, using="default")
+    along = read_client(web_client.client_id, using="default", session_id=session.pk).session
 
-    def read(using, values):
-        reading = original(using, values)
-        reading.session.__dict__["_state"].fields_cache["user"] = None
-        return reading
-
-    monkeypatch.setattr(module, "_session", read)
-
+    for reading in (alone, along):
+        assert reading.session.user_id == user.pk
+        assert reading.session.user is None
     assert_refused(refresh(web_client, first_tokens["refresh_token"]))
+    assert any("'reason': 'user_deleted'" in line for line in traces.logged)
+    RefreshToken.objects.all().delete()
 
 
 def test_a_user_model_that_knows_no_disabled_users_is_fine(web_client, user, refresh, monkeypatch):
@@ -706,6 +708,23 @@ def test_a_reuse_whose_commit_broke_is_still_reported_once(
 
     assert_reused(session, traces)
     assert len(traces.of(signals.reuse_detected)) == len(traces.of(signals.session_revoked)) == 1
+
+
+def test_a_session_that_ends_while_the_use_of_the_secret_is_noted_is_not_answered_again(
+    web_client, first_tokens, refresh, monkeypatch
+):
+    refresh(web_client, first_tokens["refresh_token"])
+    ClientSecret.objects.update(last_used_at=None)
+    original = client_authentication._note_use
+
+    def note(*arguments):
+        has_waited = original(*arguments)
+        RefreshToken.objects.update(revoked_at=timezone.now())
+        return has_waited
+
+    monkeypatch.setattr(client_authentication, "_note_use", note)
+
+    assert_refused(refresh(web_client, first_tokens["refresh_token"]))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 import tracemalloc
 import uuid
+import weakref
 
 import pytest
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 from django.db.models.sql.compiler import SQLCompiler, SQLUpdateCompiler
 
-from django_ciam_token import jose
+from django_ciam_token import jose, reading
 from django_ciam_token.models import RefreshToken
 from django_ciam_token.reading import read_client, read_session
+from django_ciam_token.statements import Select
 
 pytestmark = pytest.mark.django_db
 
@@ -106,11 +109,11 @@ def test_what_is_read_is_what_the_orm_reads(web_client, first_tokens, refresh):
     along = read_client(web_client.client_id, using="default", session_id=row.pk)
 
     assert {name: getattr(along.client, name) for name in values_of(web_client)} == values_of(web_client)
-    for reading in (alone, along.session):
-        values = {name: getattr(reading.session, name) for name in values_of(row)}
+    for seen in (alone, along.session):
+        values = {name: getattr(seen.session, name) for name in values_of(row)}
         assert normalised(values) == normalised(values_of(row))
-        assert values_of(reading.session.user) == values_of(row.user)
-        assert reading.since_rotation is not None
+        assert values_of(seen.session.user) == values_of(row.user)
+        assert seen.since_rotation is not None
 
 
 def test_a_session_of_another_client_is_not_read_along(web_client, spa_client, first_tokens):
@@ -122,10 +125,27 @@ def test_a_session_of_another_client_is_not_read_along(web_client, spa_client, f
 
 
 def test_what_is_not_needed_is_read_when_it_is_asked_for(web_client, first_tokens, django_assert_num_queries):
-    reading = read_session(RefreshToken.objects.get().pk, using=connection.alias)
+    seen = read_session(RefreshToken.objects.get().pk, using=connection.alias)
 
     with django_assert_num_queries(1):
-        assert reading.session.revoked_reason == ""
+        assert seen.session.revoked_reason == ""
+
+
+@pytest.mark.parametrize("select", [reading._SESSION, reading._CLIENT, reading._CLIENT_AND_SESSION])
+def test_what_is_kept_of_a_statement_keeps_no_connection_of_a_thread_that_has_ended(select):
+    kept, connections_of_thread = Select(select._build), []
+
+    def compile_it():
+        kept._compiled(DEFAULT_DB_ALIAS)
+        connections_of_thread.append(weakref.ref(connections[DEFAULT_DB_ALIAS]))
+
+    thread = threading.Thread(target=compile_it)
+    thread.start()
+    thread.join()
+    gc.collect()
+
+    [connection_of_thread] = connections_of_thread
+    assert connection_of_thread() is None
 
 
 def values_of(instance):
