@@ -210,9 +210,8 @@ def _check(
 def _note_use(secrets: Sequence[StoredSecret], presented: str | None, now: datetime) -> bool:
     """Write down that a secret is in use, so that an operator sees whether a replaced one still is.
 
-    Tells whether it tried to.
-
     At most once an hour for each secret, and only for what it is worth: a refresh does not fail for it.
+    Tells whether it tried to write, and so may have waited for another request.
     """
     due = [
         stored

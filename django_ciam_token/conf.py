@@ -50,9 +50,7 @@ class Option(Generic[T]):
     def __get__(self, instance: Settings | None, owner: type) -> Option[T] | T:
         if instance is None:
             return self
-        # As `site_values`, without the call.
-        values = getattr(settings, "CIAM_TOKEN", None)
-        value = (values if type(values) is dict else site_values()).get(self.name, self.default)
+        value = site_values().get(self.name, self.default)
         parsed = self._parsed
         if parsed is not None and parsed[0] is value:
             return parsed[1]
@@ -74,7 +72,7 @@ def site_values() -> Mapping[str, Any]:
         ImproperlyConfigured: it is not a dict.
     """
     values = getattr(settings, "CIAM_TOKEN", {})
-    if isinstance(values, Mapping):
+    if type(values) is dict or isinstance(values, Mapping):
         return values
     raise ImproperlyConfigured("CIAM_TOKEN must be a dict of settings.")
 
