@@ -4,9 +4,10 @@ A chain uses the refresh token of its last answer. When no answer comes (the con
 out, or the answer is 503) it sends the same request again, with ever longer pauses, for at most the grace
 period. What was answered is never sent again.
 
-Clients refresh every few minutes, and so a request that one gave up on is over before the next refresh.
-Chains refresh several times a second; each therefore waits for the end of the requests that it gave up on
-before it goes on. An answer that such a straggler brings must be the one that was given to the repetition.
+Clients refresh every few minutes. Chains pause only for as long as it takes others to have their turn, so
+that the servers are never idle, and never so busy that nobody is answered in time. A request that a client
+gave up on is over before its next refresh; each chain therefore waits for the end of such requests before it
+goes on. An answer that such a straggler brings must be the one that was given to the repetition.
 """
 
 from __future__ import annotations
@@ -68,7 +69,14 @@ class Service:
     tally: Tally
     secret: str
     copies: int = 1
+    copied: float = 1.0
+    """Which share of the requests is sent as so many copies."""
+    at_once: int = 80
+    """How many clients at most wait for an answer; the others pause, as all clients do between refreshes."""
     on_answer: Callable[[Answer], None] = lambda answer: None
+
+    def __post_init__(self) -> None:
+        self.turns = asyncio.Semaphore(self.at_once)
 
 
 def generation_of(token: str) -> int:
@@ -103,7 +111,8 @@ class Chain:
     async def run(self, is_over: Callable[[], bool]) -> None:
         """Refresh again and again."""
         while not (is_over() or self.is_lost):
-            await self.step()
+            async with self.service.turns:
+                await self.step()
 
     async def step(self) -> None:
         """Refresh once, whatever it takes."""
@@ -168,9 +177,10 @@ class Chain:
     async def _attempt(self, token: str) -> list[Answer]:
         """Send a request once to each of some hosts; return what was answered but for 503."""
         service, tally = self.service, self.service.tally
+        copies = service.copies if service.rng.random() < service.copied else 1
         requests = {
             asyncio.create_task(self._request(port, token))
-            for port in service.rng.sample(service.ports, min(service.copies, len(service.ports)))
+            for port in service.rng.sample(service.ports, min(copies, len(service.ports)))
         }
         tally.requests += len(requests)
         done, pending = await asyncio.wait(requests, timeout=TIME_OUT)
@@ -220,7 +230,8 @@ class RobbedChain(Chain):
 
     async def run(self, is_over: Callable[[], bool]) -> None:
         while not (is_over() or self.is_lost):
-            await self.step()
+            async with self.service.turns:
+                await self.step()
             if self.generation == self._robbed_at and not self.is_lost:
                 try:
                     await self.reuse()

@@ -278,6 +278,7 @@ def _database_error() -> tuple[type[Exception], ...]:
 
 
 _PLAN: Final = Plan()
+_A_QUARTER: Final = 0.25
 _SHORT_ROTATIONS: Final = {"SIGNING_KEY_LEAD": 6, "JWKS_MAX_AGE": 2, "SIGNING_KEY_CACHE_LIFETIME": 2}
 _POOL: Final = {"CONN_MAX_AGE": 0}
 
@@ -295,7 +296,7 @@ FAULTS: Final = (
         name="killed after COMMIT",
         databases=ALL,
         quick=_NOT_GALERA,
-        plan=Plan(crash_after_commit=0.05),
+        plan=Plan(crash_after_commit=0.02),
         strike=nothing,
     ),
     Fault(
@@ -378,7 +379,9 @@ FAULTS: Final = (
         group=5,
         name="pgbouncer",
         databases=("postgresql",),
-        plan=Plan(hosts=2, workers=4, database={"DISABLE_SERVER_SIDE_CURSORS": True}),
+        plan=Plan(
+            workers=4, database={"DISABLE_SERVER_SIDE_CURSORS": True}, options={"prepare_threshold": None}
+        ),
         strike=kill_workers,
         pooled=3,
     ),
@@ -407,7 +410,7 @@ FAULTS: Final = (
         name="clocks step by 30 s",
         databases=SERVERS,
         quick=("postgresql", "mariadb"),
-        plan=Plan(hosts=3, clocks=("+30", "-30", "+0"), copies=2),
+        plan=Plan(hosts=3, clocks=("+30", "-30", "+0"), copies=2, copied=_A_QUARTER),
         strike=step_clocks,
     ),
     Fault(
@@ -438,7 +441,7 @@ FAULTS: Final = (
         group=9,
         name="all together",
         databases=ALL,
-        plan=Plan(proxied=True, crash_after_commit=0.01, copies=2),
+        plan=Plan(proxied=True, crash_after_commit=0.01, copies=2, copied=_A_QUARTER),
         strike=everything,
     ),
 )

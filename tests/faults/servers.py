@@ -56,6 +56,8 @@ class SQLite(Database):
 
 class PostgreSQL(Database):
     name = "postgresql"
+    # As docs/performance.md advises.
+    options = {"server_side_binding": True, "prepare_threshold": 5}
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

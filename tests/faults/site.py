@@ -41,7 +41,9 @@ class Plan:
     crash_after_commit: float = 0
     """In which share of its rotations a worker dies between COMMIT and the answer."""
     copies: int = 1
-    """To how many hosts each request is sent at once."""
+    """To how many hosts a request is sent at once."""
+    copied: float = 1.0
+    """Which share of the requests; the others are sent to one."""
     proxied: bool = False
     """Whether answers go through the proxy that loses some of them."""
 

@@ -16,6 +16,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.servers import Database
 from tests.faults.site import Plan, Site
 from tests.faults.verifiers import Verifier
+from tests.faults.wire import Answer
 
 # Of the answers, when there is a proxy.
 DROPPED: Final = 0.10
@@ -104,7 +105,9 @@ async def play(
             proxy = Proxy(ports, random.Random(seed), dropped=DROPPED, delayed=DELAYED, delay=TIME_OUT + 1)
             await proxy.start()
             ports = proxy.ports
-        stage.service = Service(ports, stage.rng, stage.tally, begun["secret"], copies=plan.copies)
+        stage.service = Service(
+            ports, stage.rng, stage.tally, begun["secret"], copies=plan.copies, copied=plan.copied
+        )
         chains = _chains(stage.service, begun["tokens"])
         await _load(stage, chains, strike, size)
         # Calm: what is broken now stays broken.
@@ -132,7 +135,12 @@ def _chains(service: Service, tokens: Sequence[str]) -> list[Chain]:
 async def _load(stage: Stage, chains: Sequence[Chain], strike: Strike, size: Size) -> None:
     began = time.monotonic()
     verifiers = [Verifier(stage.site.ports, stage.tally) for _ in range(3)]
-    stage.service.on_answer = lambda answer: [verifier.verify(answer) for verifier in verifiers]  # type: ignore[assignment,return-value]
+
+    def verify(answer: Answer) -> None:
+        # A resource server sees the tokens of its own users.
+        stage.rng.choice(verifiers).verify(answer)
+
+    stage.service.on_answer = verify
 
     async def watch() -> None:
         while not stage.is_over:
