@@ -148,9 +148,9 @@ def authenticate_and_read(
     )
     client, secrets = (None, ()) if reading is None else (reading.client, reading.secrets)
     bucket = UNKNOWN if client is None else client.client_id
-    failure = _check(client, secrets, credentials.secret, now, lambda: is_within_limit(bucket))
+    failure, secret = _check(client, secrets, credentials.secret, now, lambda: is_within_limit(bucket))
     if reading is not None and failure is None:
-        has_waited = _note_use(secrets, credentials.secret, now)
+        has_waited = secret is not None and _note_use(secret, now)
         if all(map(_is_ours, secrets)) and not has_waited:
             return reading
         # A password hash, or a lock, takes so long that what was read of the session may have changed.
@@ -187,51 +187,44 @@ def _check(
     presented: str | None,
     now: datetime,
     may_try_imported: Callable[[], bool],
-) -> str | None:
-    """Return why the client is refused, or None; the work does not depend on whether it exists."""
+) -> tuple[str | None, StoredSecret | None]:
+    """Return why the client is refused, or None and which secret it has shown, if it has any.
+
+    The work does not depend on whether the client exists.
+    """
     live = [stored for stored in secrets if stored.expires_at is None or stored.expires_at > now]
-    digests = [stored.digest for stored in live if _is_ours(stored) or may_try_imported()] or [_NO_DIGEST]
-    matched = [_matches(presented or "", stored) for stored in digests]
+    tried = [stored for stored in live if _is_ours(stored) or may_try_imported()]
+    matched = [stored for stored in tried if _matches(presented or "", stored.digest)]
+    if not tried:
+        _matches(presented or "", _NO_DIGEST)
     if client is None:
-        return "unknown_client"
+        return "unknown_client", None
     if not client.is_active:
-        return "client_disabled"
+        return "client_disabled", None
     if not secrets and not client.must_have_secret:
         # Public. A secret that nobody gave it is refused like a wrong one.
-        return None if presented is None else "unexpected_secret"
+        return (None if presented is None else "unexpected_secret"), None
     if presented is None:
-        return "missing_secret"
-    if any(matched):
-        return None
-    return _explain(secrets, presented, now)
+        return "missing_secret", None
+    if matched:
+        return None, matched[0]
+    return _explain(secrets, presented, now), None
 
 
-@sensitive_variables()
-def _note_use(secrets: Sequence[StoredSecret], presented: str | None, now: datetime) -> bool:
+def _note_use(secret: StoredSecret, now: datetime) -> bool:
     """Write down that a secret is in use, so that an operator sees whether a replaced one still is.
 
     At most once an hour for each secret, and only for what it is worth: a refresh does not fail for it.
     Tells whether it tried to write, and so may have waited for another request.
     """
-    due = [
-        stored
-        for stored in secrets
-        if (stored.last_used_at is None or now - stored.last_used_at >= _LAST_USE_IS_NOTED_EVERY)
-        and (stored.expires_at is None or stored.expires_at > now)
-    ]
-    if not due:
-        return False
-    # An imported secret is not hashed slowly once more: it is the only one that is not ours.
-    digest = secret_digest(presented or "")
-    used = [stored for stored in due if not _is_ours(stored) or hmac.compare_digest(stored.digest, digest)]
-    if not used:
+    if secret.last_used_at is not None and now - secret.last_used_at < _LAST_USE_IS_NOTED_EVERY:
         return False
     using = _database()
     is_due = Q(last_used_at=None) | Q(last_used_at__lte=now - _LAST_USE_IS_NOTED_EVERY)
     try:
         # Of many requests at once, one writes: the condition is part of the UPDATE.
         with transaction.atomic(using=using):
-            ClientSecret.objects.using(using).filter(is_due, pk=used[0].pk).update(last_used_at=now)
+            ClientSecret.objects.using(using).filter(is_due, pk=secret.pk).update(last_used_at=now)
     except UNAVAILABLE as error:
         mend(using)
         logger.warning(

@@ -68,8 +68,8 @@ def rotate_client_secret(
 ) -> str:
     """Give a client a new secret and return it; it can't be had again.
 
-    The newest of its present secrets goes on working for the overlap, any other ends now, so there are
-    never more than two.
+    Of its present secrets the newest that has been used goes on working for the overlap, or the newest if
+    none has; any other ends now, so there are never more than two.
 
     Args:
         client: confidential afterwards, even if it was public before.
@@ -79,7 +79,8 @@ def rotate_client_secret(
         caller: from where the request came.
 
     Raises:
-        TemporarilyUnavailable: the database refused; nothing was changed.
+        TemporarilyUnavailable: the database refused. If a COMMIT broke, there may be a secret that nobody
+            has seen; it does no harm, and the same call again puts another in its place.
     """
     now = now or timezone.now()
     ends_at = now + (ciam_settings.CLIENT_SECRET_OVERLAP if overlap is None else overlap)
@@ -153,11 +154,15 @@ def _store_secret(client: Client, secret: str, now: datetime) -> None:
 
 
 def _end_secrets(client: Client, *, now: datetime, ends_at: datetime, using: str) -> None:
-    """Let the newest live secret work until an instant, end the others, and forget those long ended."""
+    """Let one live secret work until an instant, end the others, and forget those long ended."""
     present = ClientSecret.objects.using(using).filter(client=client)
     present.filter(expires_at__lte=now).delete()
-    for position, stored in enumerate(present.order_by("-pk")):
-        end = ends_at if position == 0 else now
+    live = list(present.order_by("-pk"))
+    # One that was drawn but never got to the application (a second click, an answer that was lost) must not
+    # take the place of the one that the application works with.
+    kept = next((stored for stored in live if stored.last_used_at is not None), live[0] if live else None)
+    for stored in live:
+        end = ends_at if stored is kept else now
         stored.expires_at = end if stored.expires_at is None else min(end, stored.expires_at)
         stored.save(using=using, update_fields=["expires_at"])
 

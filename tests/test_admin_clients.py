@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.hashers import make_password
 from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
@@ -11,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from django_ciam_token import client_authentication, statistics
+from django_ciam_token import clients as client_secrets
 from django_ciam_token.admin import clients, shown_once
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.models import Client, ClientSecret, EventType, RefreshToken, SecurityEvent
@@ -105,7 +107,7 @@ def test_scopes_are_ticked(operator):
     client = Client.objects.get()
     assert client.scope == "openid email"
     page = operator.get(url("client_change", client.pk)).content.decode()
-    assert page.count("checked") == 4  # Two scopes, active, and refresh tokens enabled.
+    assert page.count("checked") == 3  # Two scopes, and refresh tokens enabled.
     errors = add(operator, client_id="other", scope=["nonsense"]).context["adminform"].form.errors
     assert "scope" in errors
     assert "scope" in add(operator, client_id="other", scope=[]).context["adminform"].form.errors
@@ -215,8 +217,29 @@ def test_a_database_that_refuses_replaces_nothing(operator, monkeypatch):
         url("client_replace_secret", client.pk), {"confirmed": "yes", "overlap": "0"}, follow=True
     )
 
-    assert "nothing was changed" in response.content.decode()
+    assert "which does no harm" in response.content.decode()
     assert not LogEntry.objects.exists()
+
+
+def test_a_form_from_before_a_client_was_switched_off_does_not_switch_it_on(operator, web_client):
+    page = url("client_change", web_client.pk)
+    Client.objects.update(is_active=False)
+
+    form = {"name": "Renamed", "scope": web_client.scopes, "is_active": "on", "refresh_tokens_enabled": "on"}
+    operator.post(page, {**form, "secrets-TOTAL_FORMS": "0", "secrets-INITIAL_FORMS": "0"})
+
+    client = Client.objects.get()
+    assert (client.name, client.is_active) == ("Renamed", False)
+
+
+def test_no_more_are_selected_than_a_form_can_have(operator, settings):
+    settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 22
+    selected = [ClientFactory() for _ in range(3)]
+    form = {"action": "disable", "_selected_action": [client.pk for client in selected]}
+
+    page = operator.post(url(LIST), form).content.decode()
+
+    assert page.count('name="_selected_action"') == 2
 
 
 @pytest.mark.parametrize("secret", [None, "ciam_cs_x"])
@@ -392,6 +415,20 @@ def test_only_the_secret_that_was_used_is_noted(operator, web_client):
 
     used = ClientSecret.objects.exclude(last_used_at=None).get()
     assert used.last_four == web_client.plain_secret[-4:]
+
+
+def test_an_imported_secret_is_noted_only_if_it_was_the_one(web_client):
+    imported = client_secrets.import_client_secret(web_client, make_password("brought along"))
+    drawn = client_secrets.rotate_client_secret(web_client)
+    ClientSecret.objects.update(last_used_at=None)
+
+    authenticate(web_client, secret=drawn)
+    imported.refresh_from_db()
+    assert imported.last_used_at is None
+
+    authenticate(web_client, secret="brought along")
+    imported.refresh_from_db()
+    assert imported.last_used_at is not None
 
 
 def test_a_public_client_and_a_wrong_secret_leave_no_trace(spa_client, web_client):

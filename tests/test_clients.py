@@ -146,6 +146,7 @@ def test_there_are_never_more_than_two_secrets_alive(web_client):
     first = web_client.plain_secret
     second = rotate_client_secret(web_client, now=NOW)
     later = NOW + timedelta(hours=1)
+    web_client.secrets.update(last_used_at=later)
 
     third = rotate_client_secret(web_client, overlap=timedelta(days=1), now=later)
 
@@ -153,6 +154,20 @@ def test_there_are_never_more_than_two_secrets_alive(web_client):
         (secret_digest(third), None),
         (secret_digest(second), later + timedelta(days=1)),
         (secret_digest(first), later),
+    ]
+
+
+def test_a_secret_that_never_got_to_the_application_does_not_end_the_one_in_use(web_client):
+    first = web_client.plain_secret
+    unseen = rotate_client_secret(web_client, overlap=timedelta(days=7), now=NOW)
+    later = NOW + timedelta(seconds=1)
+
+    second = rotate_client_secret(web_client, overlap=timedelta(days=7), now=later)
+
+    assert stored(web_client) == [
+        (secret_digest(second), None),
+        (secret_digest(unseen), later),
+        (secret_digest(first), NOW + timedelta(days=7)),
     ]
 
 

@@ -8,8 +8,10 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
+from django.db.models import QuerySet
 from django.utils import timezone
 
+from django_ciam_token.client_authentication import secret_digest
 from django_ciam_token.management.commands import duration
 from django_ciam_token.models import Client, ClientSecret, RefreshToken, SigningKey
 from tests.conftest import post_form
@@ -169,14 +171,34 @@ def test_commands_name_a_client_that_is_not_there(run, client_id):
         run("rotate_client_secret", client_id)
 
 
+def test_a_new_secret_is_shown_even_if_the_old_one_can_not_be_read(run_json, web_client, monkeypatch):
+    first = QuerySet.first
+
+    def refuse(rows):
+        if rows.model is ClientSecret:
+            raise OperationalError("gone")
+        return first(rows)
+
+    monkeypatch.setattr(QuerySet, "first", refuse)
+
+    answer = run_json("rotate_client_secret", web_client.client_id)
+
+    assert secret_digest(answer["client_secret"]) == web_client.secrets.order_by("-pk")[0].secret_digest
+    assert "replaced_secret_expires_at" not in answer
+
+
 @pytest.mark.parametrize(
-    ("command", "target"),
+    ("command", "target", "text"),
     [
-        (["rotate_client_secret", "client"], "django_ciam_token.clients._store_secret"),
-        (["rotate_signing_key", "--algorithm", "ES256"], "django_ciam_token.models.SigningKey.save"),
+        (["rotate_client_secret", "client"], "django_ciam_token.clients._store_secret", "does no harm"),
+        (
+            ["rotate_signing_key", "--algorithm", "ES256"],
+            "django_ciam_token.models.SigningKey.save",
+            "nothing was changed",
+        ),
     ],
 )
-def test_a_database_that_refuses_is_said_and_changes_nothing(run, monkeypatch, command, target):
+def test_a_database_that_refuses_is_said_and_changes_nothing(run, monkeypatch, command, target, text):
     ClientFactory(client_id="client")
 
     def refuse(*args, **kwargs):
@@ -184,7 +206,7 @@ def test_a_database_that_refuses_is_said_and_changes_nothing(run, monkeypatch, c
 
     monkeypatch.setattr(target, refuse)
 
-    with pytest.raises(CommandError, match="nothing was changed"):
+    with pytest.raises(CommandError, match=text):
         run(*command)
 
     assert ClientSecret.objects.get().expires_at is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from django.conf import settings
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
@@ -17,6 +18,15 @@ MOST_SHOWN: Final = 1_000
 """How many rows one search leads to at most; nobody turns more pages than that."""
 WINDOW: Final = 50_000
 """Among how many of the newest rows something is looked for that no index leads to."""
+
+# Fields of a confirmation beside the keys of what was selected.
+_OTHER_FIELDS: Final = 20
+
+
+def most_selected() -> int:
+    """Return how many rows one action takes: they are fields of a form, of which Django takes so many."""
+    most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+    return MOST_SHOWN if most is None else max(1, min(MOST_SHOWN, most - _OTHER_FIELDS))
 
 
 class BoundedPaginator(_Paginator):

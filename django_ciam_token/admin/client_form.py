@@ -48,7 +48,7 @@ class ClientForm(_ModelForm):
     scope = forms.MultipleChoiceField(
         label=gettext_lazy("Allowed scopes"),
         widget=forms.CheckboxSelectMultiple,
-        help_text=gettext_lazy("Taking one away ends the sessions that were granted it."),
+        help_text=gettext_lazy("A session that was granted a scope you take away can't be refreshed."),
     )
 
     class Meta:

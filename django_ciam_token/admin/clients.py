@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
-from django_ciam_token.admin import shown_once
+from django_ciam_token.admin import bounds, shown_once
 from django_ciam_token.admin.base import Confirmation, TokenAdmin, copyable, is_confirmed
 from django_ciam_token.admin.client_form import ClientForm, OverlapForm
 from django_ciam_token.callers import Caller
@@ -120,7 +120,8 @@ class ClientAdmin(TokenAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> Any:
         """Freeze what installed applications and their verifiers rely on."""
-        fixed = ("client_id", "application_type") if obj else ()
+        # A form that was opened before the client was switched off must not switch it on; there is a button.
+        fixed = ("client_id", "application_type", "is_active") if obj else ()
         return (*super().get_readonly_fields(request, obj), *fixed)
 
     def get_inlines(self, request: HttpRequest, obj: Client | None) -> Any:
@@ -185,7 +186,7 @@ class ClientAdmin(TokenAdmin):
         return self._switch(request, queryset, on=True)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Client], *, on: bool) -> HttpResponse | None:
-        names = list(queryset.values_list("pk", "name"))
+        names = list(queryset.values_list("pk", "name")[: bounds.most_selected()])
         if not is_confirmed(request):
             action = "enable" if on else "disable"
             hidden = [("action", action), *(("_selected_action", str(pk)) for pk, _name in names)]
@@ -336,9 +337,12 @@ class ClientAdmin(TokenAdmin):
     # Secrets
 
     def save_model(self, request: HttpRequest, obj: Client, form: Any, change: bool) -> None:
-        """Save, and draw the first secret of a client that must have one."""
+        """Save what was changed, and draw the first secret of a new client that must have one."""
+        if change:
+            obj.save(update_fields=form.changed_data)
+            return
         super().save_model(request, obj, form, change)
-        if not change and obj.must_have_secret:
+        if obj.must_have_secret:
             shown_once.keep(request, obj, add_first_secret(obj))
 
     def response_add(self, request: HttpRequest, obj: Client, post_url_continue: Any = None) -> HttpResponse:
@@ -393,7 +397,10 @@ class ClientAdmin(TokenAdmin):
                 caller=Caller.of(request),
             )
         except TemporarilyUnavailable:
-            messages.error(request, _("The database refused; nothing was changed. Try again."))
+            messages.error(
+                request,
+                _("The database refused, perhaps after it had made a secret, which does no harm. Try again."),
+            )
             return HttpResponseRedirect(back)
         shown_once.keep(request, client, secret)
         self.log_change(request, client, _("Given a new secret."))
@@ -409,7 +416,9 @@ class ClientAdmin(TokenAdmin):
             if secret.expires_at is not None
         ]
         if len(present) > 1:
-            details.append(_("There are never more than two: of the present ones only the newest works on."))
+            details.append(
+                _("There are never more than two: of the present ones the newest that was used works on.")
+            )
         if not present and not client.must_have_secret:
             details.append(_("It has had none so far. Installed copies without it are refused from then on."))
         return Confirmation(

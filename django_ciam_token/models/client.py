@@ -123,7 +123,9 @@ class Client(models.Model):
         _("allowed scopes"),
         default=default_scope,
         validators=[validate_scope],
-        help_text=_("Names separated by spaces. Taking one away ends the sessions that were granted it."),
+        help_text=_(
+            "Names separated by spaces. A session that was granted a scope you take away can't be refreshed."
+        ),
     )
     is_active = models.BooleanField(
         _("active"),
