@@ -36,6 +36,11 @@ class Caller:
         )
 
 
+def shown_path(request: HttpRequest) -> str:
+    """Return the path of a request, fit for a log: a line break in it would write a line of its own."""
+    return request.path.encode("unicode_escape").decode("ascii")
+
+
 NOBODY: Final = Caller()
 """When it was no request that did it."""
 

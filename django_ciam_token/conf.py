@@ -222,7 +222,8 @@ class Settings:
     RESOURCE_LEEWAY = Option(_lifetime_or_zero, default=0)
     """How far the clocks of this site's hosts may differ when they judge ``exp`` and ``nbf``."""
     RESOURCE_CHECKS_REVOCATION = Option(_boolean, default=True)
-    """Whether the site's own views refuse access tokens that were revoked; costs one query."""
+    """Whether the site's own views refuse access tokens that were revoked, or whose session was, or whose
+    user has a new password. The query is made in any case: for whether user and client are active."""
     USER_CLAIMS = Option(_callable_or_none, default=None)
     """``(*, user, client, scope) -> dict``: the claims of ``/userinfo`` beside ``sub``."""
     AUDIT_TRAIL = Option(_boolean, default=True)

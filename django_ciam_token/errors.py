@@ -133,6 +133,21 @@ class InsufficientScope(OAuthError):
     status = HTTPStatus.FORBIDDEN
 
 
+class TooManyRequests(OAuthError):
+    """A limit that the site set for itself; the refresh token is still good (RFC 6585 §4).
+
+    Args:
+        retry_after: in how many seconds it makes sense to try again; None if nobody knows.
+    """
+
+    error = "temporarily_unavailable"
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, *, retry_after: int | None) -> None:
+        super().__init__("too many requests; wait before the next", reason="too_many_requests")
+        self.retry_after = retry_after
+
+
 class TooManyFailures(OAuthError):
     """A failure after too many others of the same client from the same address (RFC 6585 §4).
 

@@ -17,6 +17,7 @@ from django_ciam_token.reading import Reading
 from django_ciam_token.sessions import Verdict
 from django_ciam_token.token_string import GenuineToken
 from django_ciam_token.tokens import subject_identifier
+from django_ciam_token.transactions import retry
 
 _REPEATED_CLAIMS: Final = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid")
 # RFC 7662 §2.2: of a token that is not live nothing else is said, not even why.
@@ -66,8 +67,10 @@ def _introspect_refresh_token(presented: GenuineToken, *, client: Client, now: d
     reading = sessions.find_reading(presented.family)
     if reading is None:
         return INACTIVE
-    session, owner = reading.session, reading.session.client
-    if not _may_ask(client, owner.client_id) or not _is_current(reading, presented, now=now):
+    session, owner = reading.session, _owner(reading)
+    if owner is None or not _may_ask(client, owner.client_id):
+        return INACTIVE
+    if not _is_current(reading, presented, owner=owner, now=now):
         return INACTIVE
     since = reading.since_rotation
     issued_at = math.floor((session.issued_at if since is None else now - since).timestamp())
@@ -88,9 +91,15 @@ def _introspect_refresh_token(presented: GenuineToken, *, client: Client, now: d
     }
 
 
-def _is_current(reading: Reading, presented: GenuineToken, *, now: datetime) -> bool:
+def _owner(reading: Reading) -> Client | None:
+    """Read whose session it is, where sessions are written: a replica may not have heard of it."""
+    using = sessions.database()
+    clients = Client.objects.using(using).filter(pk=reading.session.client_id)
+    return retry(clients.first, using=using)
+
+
+def _is_current(reading: Reading, presented: GenuineToken, *, owner: Client, now: datetime) -> bool:
     """Tell whether a refresh with this token would rotate; a predecessor only replays and is not live."""
-    owner = reading.session.client
     if not owner.is_active or not owner.refresh_tokens_enabled:
         return False
     try:

@@ -27,6 +27,7 @@ from rest_framework.request import Request
 
 from django_ciam_token import access_tokens, scopes
 from django_ciam_token.access_tokens import LiveAccessToken
+from django_ciam_token.callers import shown_path
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidRequest, InvalidScope, InvalidToken, TemporarilyUnavailable
 from django_ciam_token.models import Client
@@ -328,7 +329,7 @@ def _explain_refusal(view: APIView, auth_header: str) -> None:
 def _log_refusal(request: Request, error: InvalidToken) -> None:
     logger.info(
         "%s refused: %s",
-        request.path,
+        shown_path(request),
         error.reason,
         extra={"event": "request_refused", "error": error.error, "reason": error.reason},
     )

@@ -47,6 +47,8 @@ def _revoke_session(presented: GenuineToken, *, client: Client, caller: Caller, 
         return
     if session.client_id != client.pk:
         raise InvalidClient(reason="token_of_another_client")
+    # For whoever is told of it: reading it once more might find a replica that lags, or nothing.
+    session.client = client
     sessions.revoke(session, reason=RevocationReason.CLIENT, now=now, caller=caller)
 
 
@@ -64,12 +66,22 @@ def _revoke_access_token(token: str, *, client: Client, caller: Caller, now: dat
     using = router.db_for_write(RevokedAccessToken)
     revoked = RevokedAccessToken(jti=verified.jti, expires_at=_end_of(verified))
 
-    def write() -> None:
-        with transaction.atomic(using=using):
-            # Revoked twice, or twice at once, is revoked.
-            RevokedAccessToken.objects.using(using).bulk_create([revoked], ignore_conflicts=True)
+    rows, attempts = RevokedAccessToken.objects.using(using), 0
 
-    retry(write, using=using)
+    def write() -> bool:
+        nonlocal attempts
+        attempts += 1
+        if rows.filter(pk=revoked.pk).exists():
+            # After a COMMIT whose outcome is unknown it may be ours.
+            return attempts > 1
+        with transaction.atomic(using=using):
+            # Revoked twice at once is revoked.
+            rows.bulk_create([revoked], ignore_conflicts=True)
+        return True
+
+    # Told of once, however often it is asked for: otherwise anybody with a token could fill the audit trail.
+    if not retry(write, using=using):
+        return
     fields = {"jti": str(verified.jti), "session_id": str(verified.session_id or "")}
     logger.info(
         "Access token %s revoked by its application",

@@ -8,15 +8,16 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections, transaction
-from django.db.models import DateTimeField, ExpressionWrapper, Q, QuerySet
+from django.db.models import DateTimeField, ExpressionWrapper, Prefetch, Q, QuerySet
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -200,6 +201,14 @@ def revoke_sessions(
     )
     if not is_narrowed and not everything:
         raise ValueError("Say which sessions to end, or everything=True.")
+    criteria_in_words = {
+        "user_id": None if user is None else user.pk,
+        "client_id": None if client is None else client.client_id,
+        "session_id": session_id,
+        "except_session": except_session,
+        "issued_before": issued_before,
+        "idle_since": idle_since,
+    }
     using = database()
     chosen = RefreshToken.objects.all() if sessions is None else sessions
     live = chosen.using(using).filter(_live_at(timezone.now() - _REFRESH_UNDER_WAY), *criteria)
@@ -212,7 +221,12 @@ def revoke_sessions(
         # Not the whole range between two keys: it may be millions of rows for one that is chosen.
         batch = retry(partial(list[uuid.UUID], keys), using=using)
         if batch:
-            ended += _revoke_batch(live, batch, reason=reason, actor=actor, caller=caller)
+            # What is logged is enough to do the same again, should a failover undo it.
+            which = {name: str(value) for name, value in criteria_in_words.items() if value is not None}
+            ids = {} if sessions is None else {"session_ids": [str(key) for key in batch]}
+            ended += _revoke_batch(
+                live, batch, reason=reason, actor=actor, caller=caller, log_fields={**which, **ids}
+            )
             if on_progress is not None:
                 on_progress(ended)
         if len(batch) < size or (until is not None and time.monotonic() >= until):
@@ -227,6 +241,7 @@ def _revoke_batch(
     reason: RevocationReason,
     actor: str,
     caller: Caller,
+    log_fields: Mapping[str, str | list[str]],
 ) -> int:
     """End those of a batch that are still live, and tell who listens of each."""
     using = database()
@@ -245,12 +260,15 @@ def _revoke_batch(
             # The instant tells which rows are ours and not those of another revocation, also after a
             # COMMIT whose outcome is unknown: they count and are told of once.
             rows = RefreshToken.objects.using(using).filter(pk__in=batch, **ours)
-            told = list(rows.prefetch_related("client", "user"))
+            # From here, not from a replica that the router may name for reading.
+            users = get_user_model()._base_manager.using(using)
+            clients = Client.objects.using(using)
+            told = list(rows.prefetch_related(Prefetch("client", clients), Prefetch("user", users)))
         return len(told), told
 
     ended, told = retry(write, using=using)
     if ended:
-        fields = {"reason": str(reason), "actor": actor, "sessions": ended}
+        fields = {"reason": str(reason), "actor": actor, "sessions": ended, **log_fields}
         logger.info("%d sessions revoked: %s", ended, reason, extra={"event": "revoked", **fields})
     signals.send_revoked(
         told, sender=RefreshToken, using=using, reason=str(reason), actor=actor, caller=caller

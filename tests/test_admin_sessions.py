@@ -4,16 +4,19 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client as Browser
+from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from django_ciam_token import access_tokens, session_management
-from django_ciam_token.admin import bounds, session_list, sessions, user_agents
+from django_ciam_token.admin import SessionsOfUserMixin, bounds, session_list, sessions, user_agents
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.identifiers import lowest_uuid7, uuid7
 from django_ciam_token.models import EventType, RefreshToken, SecurityEvent, SessionState
@@ -199,6 +202,34 @@ def test_selected_sessions_are_ended_after_a_question(operator, web_client):
 
     assert RefreshToken.objects.get(revoked_at=None) == third
     assert LogEntry.objects.count() == 2
+
+
+class PlainUserAdmin(SessionsOfUserMixin, admin.ModelAdmin):
+    """Of a user model of the site's own, without fieldsets."""
+
+
+def fields_of_user(user, *permissions):
+    request = RequestFactory().get("/")
+    request.user = UserFactory(is_staff=True)
+    named = Permission.objects.filter(codename__in=["view_user", "change_user", *permissions])
+    request.user.user_permissions.set(named)
+    return flatten_fieldsets(PlainUserAdmin(type(user), admin.site).get_fieldsets(request, user))
+
+
+def test_a_users_sessions_are_shown_once_and_to_whom_may_see_them(user):
+    assert not {"ciam_sessions", "ciam_sign_out"} & set(fields_of_user(user))
+    seen = fields_of_user(user, "view_refreshtoken")
+    assert (seen.count("ciam_sessions"), seen.count("ciam_sign_out")) == (1, 0)
+    ended = fields_of_user(user, "view_refreshtoken", "revoke_refreshtoken")
+    assert (ended.count("ciam_sessions"), ended.count("ciam_sign_out")) == (1, 1)
+
+
+def test_the_address_of_signing_out_takes_any_key(user):
+    user.pk = "anna_25"
+
+    link = PlainUserAdmin(type(user), admin.site).ciam_sign_out(user)
+
+    assert "/sign-out/anna_5F25/" in link
 
 
 def test_a_user_is_signed_out_everywhere_after_a_question(operator, user, web_client, session):

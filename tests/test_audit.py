@@ -10,6 +10,7 @@ from django.db import DatabaseError
 from django_ciam_token import audit, signing_keys
 from django_ciam_token.api import RevocationReason, issue_tokens, revoke_sessions, rotate_client_secret
 from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEvent
+from django_ciam_token.session_management import session_of_token
 from tests.conftest import post_form
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -83,6 +84,17 @@ def test_revocations_by_the_application_are_events(web_client, first_tokens, tra
     assert "'reason': 'client'" in by_session
 
 
+def test_revoking_an_access_token_again_and_again_is_told_of_once(web_client, first_tokens, traces):
+    form = {"client_id": web_client.client_id, "client_secret": web_client.plain_secret}
+
+    for _ in range(3):
+        response = post_form({**form, "token": first_tokens["access_token"]}, url="/oauth2/revoke")
+        assert (response.status_code, response.content) == (200, b"{}")
+
+    assert SecurityEvent.objects.filter(event="revoked").count() == 1
+    assert len(logged(traces, "revoked")) == 1
+
+
 def test_revoking_many_is_one_line_in_the_log_and_an_event_each(web_client, user, traces):
     for _ in range(3):
         issue_tokens(client=web_client, user=user)
@@ -93,7 +105,20 @@ def test_revoking_many_is_one_line_in_the_log_and_an_event_each(web_client, user
     [line] = logged(traces, "revoked")
     assert "'sessions': 3" in line
     assert "'actor': 'root'" in line
+    # Enough to do it again after a failover.
+    assert f"'user_id': '{user.pk}'" in line
     assert SecurityEvent.objects.filter(event="revoked", actor="root").count() == 3
+
+
+def test_revoking_a_selection_logs_which(web_client, user, traces):
+    chosen, other = (issue_tokens(client=web_client, user=user) for _ in range(2))
+    session = session_of_token(chosen["refresh_token"])
+
+    revoke_sessions(RefreshToken.objects.filter(pk=session), reason=RevocationReason.OPERATOR)
+
+    [line] = logged(traces, "revoked")
+    assert f"'session_ids': ['{session}']" in line
+    assert str(session_of_token(other["refresh_token"])) not in line
 
 
 def test_failed_client_authentication_is_an_event_that_names_only_clients_there_are(web_client):

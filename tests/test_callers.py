@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from django.test import RequestFactory, override_settings
 
-from django_ciam_token.callers import Caller
+from django_ciam_token.callers import Caller, shown_path
 
 
 def caller(*, address="192.0.2.1", user_agent=None):
@@ -18,6 +18,12 @@ def last_forwarded_for(request):
 
 def test_a_caller_is_an_address_and_a_user_agent():
     assert caller(user_agent="App/1.0 (iOS)") == Caller(address="192.0.2.1", user_agent="App/1.0 (iOS)")
+
+
+def test_a_path_is_one_line_of_a_log():
+    request = RequestFactory().get("/orders/x%0AERROR%20all%20is%20lost%C3%A4")
+
+    assert shown_path(request) == "/orders/x\\nERROR all is lost\\xe4"
 
 
 def test_a_caller_may_be_unknown():

@@ -8,7 +8,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from django_ciam_token import jose, signing_keys
+from django_ciam_token import jose, sessions, signing_keys
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.models import Client, RefreshToken, RevokedAccessToken
 from tests.conftest import post_form
@@ -54,6 +54,19 @@ def test_a_live_access_token(introspect, web_client, user, first_tokens):
     assert (body["iss"], body["aud"]) == ("https://id.example.com", web_client.client_id)
     assert body["sid"] == str(session.pk)
     assert body["exp"] - body["iat"] == 300
+
+
+def test_a_refresh_token_whose_client_is_deleted_meanwhile(introspect, web_client, first_tokens, monkeypatch):
+    asking, find_reading = ClientFactory(may_introspect=True), sessions.find_reading
+
+    def find_and_lose(family):
+        reading = find_reading(family)
+        web_client.delete()
+        return reading
+
+    monkeypatch.setattr(sessions, "find_reading", find_and_lose)
+
+    assert introspect(first_tokens["refresh_token"], client=asking).content == INACTIVE
 
 
 @pytest.mark.parametrize("hint", [{}, {"token_type_hint": "access_token"}])

@@ -9,6 +9,7 @@ from django.urls import include, path
 
 from django_ciam_token import signing_keys
 from django_ciam_token.models import SigningKey
+from django_ciam_token.views.metadata import JWKSetView
 
 pytestmark = pytest.mark.django_db
 
@@ -117,6 +118,16 @@ def test_who_has_a_document_is_answered_304_until_it_changes(url):
     assert unchanged["ETag"] == etag
     assert unchanged["Cache-Control"] == "public, max-age=300"
     assert changed.status_code == 200
+
+
+def test_an_answer_of_304_has_no_body(rf):
+    # Not by the test client, which empties it: some servers would send what the view returned, and a client
+    # would take it for the beginning of the next answer.
+    etag = Browser().get("/oauth2/jwks")["ETag"]
+
+    response = JWKSetView.as_view()(rf.get("/oauth2/jwks", headers={"If-None-Match": etag})).render()
+
+    assert (response.status_code, response.content) == (304, b"")
 
 
 @pytest.mark.parametrize("url", DOCUMENTS)

@@ -12,6 +12,7 @@ import pytest
 from django.test import Client as Browser
 from django.test import override_settings
 from django.urls import path
+from rest_framework.throttling import BaseThrottle
 
 from django_ciam_token import api
 from django_ciam_token.errors import OAuthError
@@ -454,23 +455,31 @@ def test_a_site_adds_a_grant_without_touching_the_view(form, settings, web_clien
     assert_error(post_form(form), 400, "unsupported_grant_type", description="urn:own")
 
 
+class Closed(BaseThrottle):
+    """A site's own limit."""
+
+    def allow_request(self, request, view):
+        return False
+
+    def wait(self):
+        return 2.5
+
+
 class HouseRules(TokenView):
     """A site that subclasses the view as it would any DRF view."""
 
-    def check_throttles(self, request):
-        from rest_framework.exceptions import Throttled
-
-        raise Throttled(wait=3)
+    throttle_classes = (*TokenView.throttle_classes, Closed)
 
 
 urlpatterns = [path("oauth2/token", HouseRules.as_view())]
 
 
 @override_settings(ROOT_URLCONF="tests.test_token_endpoint")
-def test_a_site_can_subclass_the_view(form):
+def test_a_site_can_subclass_the_view_and_set_a_limit_of_its_own(form):
     response = post_form(form)
 
-    assert_error(response, 429, "invalid_request", description="could not be read")
+    assert_error(response, 429, "temporarily_unavailable", description="too many requests")
+    assert response["Retry-After"] == "3"
 
 
 @override_settings(

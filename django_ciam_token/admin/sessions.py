@@ -8,7 +8,7 @@ from typing import Any, Final
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import quote, unquote
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
@@ -187,7 +187,7 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
     @admin.action(description=gettext_lazy("End selected sessions"), permissions=["revoke"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[RefreshToken]) -> HttpResponse | None:
         """Ask, and end what was selected; of everything that a search found, what it showed."""
-        chosen = list(queryset.order_by("-pk").values_list("pk", flat=True)[: bounds.MOST_SHOWN])
+        chosen = list(queryset.order_by("-pk").values_list("pk", flat=True)[: bounds.most_selected()])
         if not is_confirmed(request):
             return self.confirm(request, _ending(len(chosen), chosen, request))
         sessions = RefreshToken.objects.filter(pk__in=chosen)
@@ -216,7 +216,7 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
                 "device": self.device(session),
                 "end_url": None if is_over or not may_end else self.url("refreshtoken_end", session.pk),
                 "sign_out_url": (
-                    self.url("refreshtoken_sign_out", session.user_id)
+                    self.url("refreshtoken_sign_out", quote(session.user_id))
                     if may_end and session.user_id is not None
                     else None
                 ),
@@ -359,6 +359,7 @@ def _find_user(user_id: str) -> AbstractBaseUser | None:
 def _page_of(user: AbstractBaseUser, site: str) -> str | None:
     opts = user._meta
     try:
-        return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[user.pk], current_app=site)
+        page = f"admin:{opts.app_label}_{opts.model_name}_change"
+        return reverse(page, args=[quote(user.pk)], current_app=site)
     except NoReverseMatch:
         return None

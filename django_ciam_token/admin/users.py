@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets, quote
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.formats import date_format
@@ -30,22 +31,29 @@ class SessionsOfUserMixin(_ModelAdmin):
 
     Example::
 
+        admin.site.unregister(User)
+
         @admin.register(User)
         class MyUserAdmin(SessionsOfUserMixin, UserAdmin): ...
     """
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Add what is shown of the sessions."""
-        return (*super().get_readonly_fields(request, obj), "ciam_sessions", "ciam_sign_out")
+        return (*super().get_readonly_fields(request, obj), *self._fields_of_sessions(request, obj))
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Add the sessions at the end of the page of an existing user, for who may see them."""
         fieldsets = super().get_fieldsets(request, obj)
-        if obj is None or not request.user.has_perm("django_ciam_token.view_refreshtoken"):
-            return fieldsets
+        # An admin without fieldsets of its own shows all read-only fields as it is.
+        shown = flatten_fieldsets(fieldsets)
+        fields = [name for name in self._fields_of_sessions(request, obj) if name not in shown]
+        return (*fieldsets, (gettext_lazy("Sessions"), {"fields": fields})) if fields else fieldsets
+
+    def _fields_of_sessions(self, request: HttpRequest, user: Any) -> tuple[str, ...]:
+        if user is None or not request.user.has_perm("django_ciam_token.view_refreshtoken"):
+            return ()
         may_end = request.user.has_perm("django_ciam_token.revoke_refreshtoken")
-        fields = ("ciam_sessions", "ciam_sign_out") if may_end else ("ciam_sessions",)
-        return (*fieldsets, (gettext_lazy("Sessions"), {"fields": fields}))
+        return ("ciam_sessions", "ciam_sign_out") if may_end else ("ciam_sessions",)
 
     @admin.display(description=gettext_lazy("live sessions"))
     def ciam_sessions(self, user: Any) -> str:
@@ -58,7 +66,7 @@ class SessionsOfUserMixin(_ModelAdmin):
     @admin.display(description=gettext_lazy("sign out"))
     def ciam_sign_out(self, user: Any) -> SafeString:
         """Return a link to the page that asks before it ends them all."""
-        page = self._url("refreshtoken_sign_out", user.pk)
+        page = self._url("refreshtoken_sign_out", quote(user.pk))
         return format_html('<a href="{}">{}</a>', page, _("Sign out everywhere"))
 
     def _url(self, name: str, *args: Any) -> str:

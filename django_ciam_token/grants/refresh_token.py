@@ -159,6 +159,8 @@ class _Refresh:
         return tokens
 
     def _end(self, session: RefreshToken) -> IssuedTokens:
+        # For whoever is told of it.
+        session.client = self.client
         # The revocation is committed before the error is raised: nothing may roll it back.
         if sessions.revoke(session, reason=RevocationReason.REUSE, now=self.now, caller=self.caller):
             self._report(

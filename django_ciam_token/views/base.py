@@ -21,7 +21,7 @@ from django.db import connections, transaction
 from django.http import HttpRequest
 from django.http.request import UnreadablePostError
 from django.views.decorators.debug import sensitive_variables
-from rest_framework.exceptions import APIException, MethodNotAllowed, UnsupportedMediaType
+from rest_framework.exceptions import APIException, MethodNotAllowed, Throttled, UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
@@ -30,7 +30,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from django_ciam_token.callers import Caller
+from django_ciam_token.callers import Caller, shown_path
 from django_ciam_token.client_authentication import authenticate_and_read, read_credentials, uses_basic
 from django_ciam_token.errors import (
     InvalidClient,
@@ -40,6 +40,7 @@ from django_ciam_token.errors import (
     ServerError,
     TemporarilyUnavailable,
     TooManyFailures,
+    TooManyRequests,
     UnsupportedContent,
     WrongMethod,
 )
@@ -79,8 +80,8 @@ class JSONRenderer(BaseRenderer):
         accepted_media_type: str | None = None,
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """Return the bytes of the body."""
-        return json.dumps(data).encode("ascii")
+        """Return the bytes of the body; none for an answer without content, such as 304."""
+        return b"" if data is None else json.dumps(data).encode("ascii")
 
 
 class OneRepresentation(BaseContentNegotiation):
@@ -215,7 +216,7 @@ class EndpointView(APIView):
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.info(
                 "%s refused: %s",
-                self.request.path,
+                shown_path(self.request),
                 error.reason,
                 extra={
                     "event": "request_refused",
@@ -252,20 +253,20 @@ class EndpointView(APIView):
             return WrongMethod(f"use {', '.join(self.allowed_methods)}", reason="wrong_method")
         if isinstance(exc, UnsupportedMediaType):
             return UnsupportedContent(_SEND_A_FORM, reason="not_a_form")
+        if isinstance(exc, Throttled):
+            wait: float | None = getattr(exc, "wait", None)
+            return TooManyRequests(retry_after=None if wait is None else math.ceil(wait))
         if isinstance(exc, (SuspiciousOperation, UnreadablePostError, APIException)):
-            error = InvalidRequest("the request could not be read", reason=type(exc).__name__)
-            wait = getattr(exc, "wait", None)
-            if wait is not None:
-                error.retry_after = math.ceil(wait)
-            return error
+            return InvalidRequest("the request could not be read", reason=type(exc).__name__)
         if isinstance(exc, UNAVAILABLE):
             logger.warning(
                 "The database is unavailable at %s",
-                self.request.path,
+                shown_path(self.request),
                 extra={"event": "database_unavailable"},
             )
             return TemporarilyUnavailable("try again with the same parameters", reason="database_unavailable")
-        logger.error("Internal error at %s", self.request.path, exc_info=exc, extra={"event": "server_error"})
+        path = shown_path(self.request)
+        logger.error("Internal error at %s", path, exc_info=exc, extra={"event": "server_error"})
         # What error trackers listen to; Django itself would send it for an exception it catches.
         got_request_exception.send(sender=type(self), request=self.request._request)
         return ServerError()
