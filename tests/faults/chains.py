@@ -112,7 +112,8 @@ class Chain:
         """Refresh again and again."""
         while not (is_over() or self.is_lost):
             async with self.service.turns:
-                await self.step()
+                if not is_over():
+                    await self.step()
 
     async def step(self) -> None:
         """Refresh once, whatever it takes."""
@@ -227,12 +228,15 @@ class RobbedChain(Chain):
     def __init__(self, service: Service, client_id: str, token: str) -> None:
         super().__init__(service, client_id, token)
         self._robbed_at = service.rng.randrange(3, 12)
+        self.was_robbed = False
 
     async def run(self, is_over: Callable[[], bool]) -> None:
         while not (is_over() or self.is_lost):
             async with self.service.turns:
-                await self.step()
+                if not is_over():
+                    await self.step()
             if self.generation == self._robbed_at and not self.is_lost:
+                self.was_robbed = True
                 try:
                     await self.reuse()
                 except Lost as reason:

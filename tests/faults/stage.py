@@ -46,6 +46,8 @@ class Stage:
         self.tally = Tally()
         self.service: Service
         self.strikes = 0
+        self.verified = 0
+        """Access tokens whose signature was checked."""
         self._over = asyncio.Event()
 
     @property
@@ -113,7 +115,7 @@ async def play(
         # Calm: what is broken now stays broken.
         stage.service.ports = site.ports
         stage.service.copies = 1
-        await _account(stage, [chain for chain in chains if not isinstance(chain, RobbedChain)])
+        await _account(stage, [chain for chain in chains if not getattr(chain, "was_robbed", False)])
     finally:
         if proxy is not None:
             await proxy.stop()
@@ -137,8 +139,11 @@ async def _load(stage: Stage, chains: Sequence[Chain], strike: Strike, size: Siz
     verifiers = [Verifier(stage.site.ports, stage.tally) for _ in range(3)]
 
     def verify(answer: Answer) -> None:
-        # A resource server sees the tokens of its own users.
-        stage.rng.choice(verifiers).verify(answer)
+        # A resource server sees the tokens of its own users, once it has fetched the keys.
+        ready = [verifier for verifier in verifiers if verifier.is_ready]
+        if ready:
+            stage.rng.choice(ready).verify(answer)
+            stage.verified += 1
 
     stage.service.on_answer = verify
 
@@ -209,6 +214,10 @@ async def _together(tasks: Any) -> None:
 def _problems(stage: Stage, size: Size) -> list[str]:
     tally = stage.tally
     problems = list(tally.remarks)
+    if tally.thefts != size.clients - tally.lost:
+        problems.append(f"{tally.thefts} thefts of {size.clients - tally.lost} sessions")
+    if stage.verified < tally.refreshes / 2:
+        problems.append(f"only {stage.verified} of {tally.refreshes} access tokens were verified")
     if tally.refreshes < size.refreshes:
         problems.append(f"{tally.refreshes} refreshes within the time box, not {size.refreshes}")
     problems.extend(stage.site.surprises())

@@ -23,6 +23,11 @@ class Verifier:
         self._tally = tally
         self._keys: dict[str, jwt.PyJWK] = {}
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has keys."""
+        return bool(self._keys)
+
     async def run(self) -> None:
         """Go on until cancelled."""
         turn = 0
@@ -39,8 +44,6 @@ class Verifier:
 
     def verify(self, answer: Answer) -> None:
         """Verify a fresh access token with the keys at hand."""
-        if not self._keys:
-            return
         token = answer.body["access_token"]
         kid = jwt.get_unverified_header(token)["kid"]
         if kid not in self._keys:
