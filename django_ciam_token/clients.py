@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -80,7 +81,7 @@ def rotate_client_secret(
 
     Raises:
         TemporarilyUnavailable: the database refused. If a COMMIT broke, there may be a secret that nobody
-            has seen; it does no harm, and the same call again puts another in its place.
+            has seen, and the present one ends as was asked for; the same call again gives another.
     """
     now = now or timezone.now()
     ends_at = now + (ciam_settings.CLIENT_SECRET_OVERLAP if overlap is None else overlap)
@@ -153,14 +154,22 @@ def _store_secret(client: Client, secret: str, now: datetime) -> None:
     )
 
 
+def secret_to_keep(live: Sequence[ClientSecret]) -> ClientSecret | None:
+    """Return which of a client's live secrets, the newest first, a rotation lets work on.
+
+    One that was drawn but never got to the application (a second click, an answer that was lost) must not
+    take the place of the one that the application works with.
+    """
+    used = (stored for stored in live if stored.last_used_at is not None)
+    return next(used, live[0] if live else None)
+
+
 def _end_secrets(client: Client, *, now: datetime, ends_at: datetime, using: str) -> None:
     """Let one live secret work until an instant, end the others, and forget those long ended."""
     present = ClientSecret.objects.using(using).filter(client=client)
     present.filter(expires_at__lte=now).delete()
     live = list(present.order_by("-pk"))
-    # One that was drawn but never got to the application (a second click, an answer that was lost) must not
-    # take the place of the one that the application works with.
-    kept = next((stored for stored in live if stored.last_used_at is not None), live[0] if live else None)
+    kept = secret_to_keep(live)
     for stored in live:
         end = ends_at if stored is kept else now
         stored.expires_at = end if stored.expires_at is None else min(end, stored.expires_at)

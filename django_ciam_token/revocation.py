@@ -80,6 +80,7 @@ def _revoke_access_token(token: str, *, client: Client, caller: Caller, now: dat
         return True
 
     # Told of once, however often it is asked for: otherwise anybody with a token could fill the audit trail.
+    # If the first request ended with 503 although its COMMIT happened, it is not told of.
     if not retry(write, using=using):
         return
     fields = {"jti": str(verified.jti), "session_id": str(verified.session_id or "")}

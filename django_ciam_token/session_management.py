@@ -31,6 +31,7 @@ from django_ciam_token.transactions import DatabaseNow, retry
 logger = logging.getLogger("django_ciam_token")
 
 BATCH_SIZE: Final = 10_000
+_IDS_LOGGED: Final = 200
 # Parameters of a statement beside the ids; SQLite limits their number.
 _OTHER_PARAMETERS: Final = 50
 # A refresh that was let in just before its session expired, or on a host whose clock is behind, is about
@@ -202,19 +203,21 @@ def revoke_sessions(
     if not is_narrowed and not everything:
         raise ValueError("Say which sessions to end, or everything=True.")
     criteria_in_words = {
-        "user_id": None if user is None else user.pk,
+        "user": None if user is None else user.get_username(),
         "client_id": None if client is None else client.client_id,
         "session_id": session_id,
         "except_session": except_session,
         "issued_before": issued_before,
         "idle_since": idle_since,
+        "everything": everything or None,
     }
     using = database()
     chosen = RefreshToken.objects.all() if sessions is None else sessions
     live = chosen.using(using).filter(_live_at(timezone.now() - _REFRESH_UNDER_WAY), *criteria)
     until = None if max_seconds is None else time.monotonic() + max_seconds
     ended, last = 0, None
-    size = fitting_batch_size(batch_size, using=using)
+    # What was chosen otherwise is logged by its ids, as many as fit a line.
+    size = fitting_batch_size(batch_size if sessions is None else min(batch_size, _IDS_LOGGED), using=using)
     while True:
         rest = live if last is None else live.filter(pk__gt=last)
         keys = rest.order_by("pk").values_list("pk", flat=True)[:size]

@@ -33,6 +33,16 @@ def add(browser, **fields):
     )
 
 
+def fields_of(page):
+    """What a browser sends of a page in which nothing was changed."""
+    sent = {"secrets-TOTAL_FORMS": "0", "secrets-INITIAL_FORMS": "0"}
+    for field in page.context["adminform"].form:
+        for name, value in ((field.html_name, field.value()), (field.html_initial_name, field.initial)):
+            if value not in (None, False):
+                sent[name] = "on" if value is True and name == field.html_name else value
+    return sent
+
+
 # --- the list ----------------------------------------------------------------------------------------
 
 
@@ -183,8 +193,11 @@ def test_a_secret_is_replaced_after_a_question_and_the_old_one_works_on(
     assert old.expires_at - timezone.now() < timedelta(hours=1)
     assert "new secret" in LogEntry.objects.get().get_change_message()
     question = operator.get(page).content.decode()
+    assert f"…{old.last_four} ends now: there are never more than two" in question
+    ClientSecret.objects.exclude(pk=old.pk).update(last_used_at=None)
+    question = operator.get(page).content.decode()
     assert f"…{old.last_four} works until" in question
-    assert "never more than two" in question
+    assert f"…{new[-4:]} ends now" in question
 
 
 def test_an_overlap_that_is_not_offered_is_asked_for_again(operator):
@@ -217,19 +230,31 @@ def test_a_database_that_refuses_replaces_nothing(operator, monkeypatch):
         url("client_replace_secret", client.pk), {"confirmed": "yes", "overlap": "0"}, follow=True
     )
 
-    assert "which does no harm" in response.content.decode()
+    assert "nobody has seen" in response.content.decode()
     assert not LogEntry.objects.exists()
 
 
 def test_a_form_from_before_a_client_was_switched_off_does_not_switch_it_on(operator, web_client):
     page = url("client_change", web_client.pk)
-    Client.objects.update(is_active=False)
+    shown = operator.get(page)
+    Client.objects.update(is_active=False, scope="openid", refresh_token_lifetime=timedelta(hours=1))
 
-    form = {"name": "Renamed", "scope": web_client.scopes, "is_active": "on", "refresh_tokens_enabled": "on"}
-    operator.post(page, {**form, "secrets-TOTAL_FORMS": "0", "secrets-INITIAL_FORMS": "0"})
+    operator.post(page, {**fields_of(shown), "name": "Renamed", "is_active": "on"})
 
     client = Client.objects.get()
-    assert (client.name, client.is_active) == ("Renamed", False)
+    assert (client.name, client.is_active, client.scope) == ("Renamed", False, "openid")
+    assert client.refresh_token_lifetime == timedelta(hours=1)
+
+
+def test_what_the_operator_changes_in_a_form_is_saved(operator, web_client):
+    page = url("client_change", web_client.pk)
+
+    changes = {"scope": ["openid"], "may_introspect": "on", "session_lifetime": "3600"}
+    operator.post(page, {**fields_of(operator.get(page)), **changes})
+
+    client = Client.objects.get()
+    assert (client.scope, client.may_introspect) == ("openid", True)
+    assert client.session_lifetime == timedelta(hours=1)
 
 
 def test_no_more_are_selected_than_a_form_can_have(operator, settings):
@@ -240,6 +265,7 @@ def test_no_more_are_selected_than_a_form_can_have(operator, settings):
     page = operator.post(url(LIST), form).content.decode()
 
     assert page.count('name="_selected_action"') == 2
+    assert "Do it again for the rest." in page
 
 
 @pytest.mark.parametrize("secret", [None, "ciam_cs_x"])

@@ -7,6 +7,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client as Browser
@@ -208,19 +209,30 @@ class PlainUserAdmin(SessionsOfUserMixin, admin.ModelAdmin):
     """Of a user model of the site's own, without fieldsets."""
 
 
-def fields_of_user(user, *permissions):
+class ArrangedUserAdmin(SessionsOfUserMixin, admin.ModelAdmin):
+    """With a place for the sessions."""
+
+    fieldsets = ((None, {"fields": ("username", ("ciam_sessions", "ciam_sign_out"))}),)
+
+
+def fields_of_user(kind, user, *permissions):
     request = RequestFactory().get("/")
     request.user = UserFactory(is_staff=True)
     named = Permission.objects.filter(codename__in=["view_user", "change_user", *permissions])
     request.user.user_permissions.set(named)
-    return flatten_fieldsets(PlainUserAdmin(type(user), admin.site).get_fieldsets(request, user))
+    page = kind(get_user_model(), admin.site)
+    # The form of who may change the user has none of them.
+    assert not {"ciam_sessions", "ciam_sign_out"} & set(page.get_form(request, user).base_fields)
+    return flatten_fieldsets(page.get_fieldsets(request, user))
 
 
-def test_a_users_sessions_are_shown_once_and_to_whom_may_see_them(user):
-    assert not {"ciam_sessions", "ciam_sign_out"} & set(fields_of_user(user))
-    seen = fields_of_user(user, "view_refreshtoken")
+@pytest.mark.parametrize("kind", [PlainUserAdmin, ArrangedUserAdmin])
+def test_a_users_sessions_are_shown_once_and_to_whom_may_see_them(user, kind):
+    assert not {"ciam_sessions", "ciam_sign_out"} & set(fields_of_user(kind, user))
+    assert not {"ciam_sessions", "ciam_sign_out"} & set(fields_of_user(kind, None, "view_refreshtoken"))
+    seen = fields_of_user(kind, user, "view_refreshtoken")
     assert (seen.count("ciam_sessions"), seen.count("ciam_sign_out")) == (1, 0)
-    ended = fields_of_user(user, "view_refreshtoken", "revoke_refreshtoken")
+    ended = fields_of_user(kind, user, "view_refreshtoken", "revoke_refreshtoken")
     assert (ended.count("ciam_sessions"), ended.count("ciam_sign_out")) == (1, 1)
 
 

@@ -106,7 +106,7 @@ def test_revoking_many_is_one_line_in_the_log_and_an_event_each(web_client, user
     assert "'sessions': 3" in line
     assert "'actor': 'root'" in line
     # Enough to do it again after a failover.
-    assert f"'user_id': '{user.pk}'" in line
+    assert f"'user': '{user.username}'" in line
     assert SecurityEvent.objects.filter(event="revoked", actor="root").count() == 3
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from django.db import OperationalError, connection
 from django.test import Client as Browser
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
 from django.test.utils import CaptureQueriesContext
+from django.urls import include, path
 
 from django_ciam_token import cors
 from django_ciam_token.models import Client
+from django_ciam_token.views.token import TokenView
 from tests.conftest import post_form
 from tests.factories import ClientFactory
 
@@ -30,6 +32,27 @@ def test_a_preflight_from_an_allowed_origin_is_answered():
 
     assert response.status_code == 200
     assert response["Access-Control-Allow-Origin"] == ORIGIN
+
+
+class Narrow(TokenView):
+    """A site's own, as the README has it."""
+
+
+_OWN = [path("oauth2/token", Narrow.as_view(), name="token")]
+urlpatterns = [
+    path("", include((_OWN, "django_ciam_token"), namespace="own")),
+    path("", include("django_ciam_token.urls")),
+]
+
+
+@override_settings(ROOT_URLCONF="tests.test_cors")
+def test_a_view_of_the_sites_own_has_the_headers_and_discovery_goes_on():
+    response = post_form({"grant_type": "refresh_token"}, HTTP_ORIGIN=ORIGIN)
+
+    assert response.resolver_match.func.cls is Narrow
+    assert response["Access-Control-Allow-Origin"] == ORIGIN
+    discovered = Browser().get("/.well-known/openid-configuration").json()
+    assert discovered["token_endpoint"].endswith("/oauth2/token")
 
 
 def test_errors_can_be_read_by_the_application_as_well():

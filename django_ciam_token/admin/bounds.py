@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
 
 if TYPE_CHECKING:
     _Paginator = Paginator[Any]
@@ -27,6 +28,14 @@ def most_selected() -> int:
     """Return how many rows one action takes: they are fields of a form, of which Django takes so many."""
     most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
     return MOST_SHOWN if most is None else max(1, min(MOST_SHOWN, most - _OTHER_FIELDS))
+
+
+def cut_off(chosen: list[Any], most: int) -> list[str]:
+    """Leave no more in a list than one action takes; return what to say of it, if anything."""
+    if len(chosen) <= most:
+        return []
+    del chosen[most:]
+    return [_("More were selected than one form can have. Do it again for the rest.")]
 
 
 class BoundedPaginator(_Paginator):

@@ -64,6 +64,11 @@ class ClientForm(_ModelForm):
         scope: Any = self.fields["scope"]
         scope.choices = list(choices.items())
         self.initial["scope"] = list(self.instance.scopes)
+        if self.instance.pk is not None:
+            # Told from what the page showed, not from what the row has become, a change is what the operator
+            # changed; the rest is left as somebody else may have made it meanwhile.
+            for field in self.fields.values():
+                field.show_hidden_initial = True
         for name, setting in _LIFETIMES.items():
             if name in self.fields:
                 default = getattr(ciam_settings, setting)

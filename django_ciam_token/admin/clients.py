@@ -25,7 +25,7 @@ from django_ciam_token.admin import bounds, shown_once
 from django_ciam_token.admin.base import Confirmation, TokenAdmin, copyable, is_confirmed
 from django_ciam_token.admin.client_form import ClientForm, OverlapForm
 from django_ciam_token.callers import Caller
-from django_ciam_token.clients import add_first_secret, rotate_client_secret
+from django_ciam_token.clients import add_first_secret, rotate_client_secret, secret_to_keep
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client, ClientSecret, RefreshToken, RevocationReason, SessionState
 from django_ciam_token.session_management import revoke_sessions, select_sessions
@@ -186,15 +186,18 @@ class ClientAdmin(TokenAdmin):
         return self._switch(request, queryset, on=True)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Client], *, on: bool) -> HttpResponse | None:
-        names = list(queryset.values_list("pk", "name")[: bounds.most_selected()])
+        most = bounds.most_selected()
+        names = list(queryset.values_list("pk", "name")[: most + 1])
+        details = bounds.cut_off(names, most)
         if not is_confirmed(request):
             action = "enable" if on else "disable"
             hidden = [("action", action), *(("_selected_action", str(pk)) for pk, _name in names)]
             question = _switch_question([name for _pk, name in names], on=on)
+            texts = _switch_texts(on=on)
             return self.confirm(
                 request,
                 Confirmation(
-                    **_switch_texts(on=on),
+                    **{**texts, "details": [*details, *texts["details"]]},
                     question=question,
                     cancel_url=request.get_full_path(),
                     hidden=hidden,
@@ -339,7 +342,8 @@ class ClientAdmin(TokenAdmin):
     def save_model(self, request: HttpRequest, obj: Client, form: Any, change: bool) -> None:
         """Save what was changed, and draw the first secret of a new client that must have one."""
         if change:
-            obj.save(update_fields=form.changed_data)
+            columns = {field.name for field in obj._meta.concrete_fields}
+            obj.save(update_fields=columns.intersection(form.changed_data))
             return
         super().save_model(request, obj, form, change)
         if obj.must_have_secret:
@@ -399,7 +403,10 @@ class ClientAdmin(TokenAdmin):
         except TemporarilyUnavailable:
             messages.error(
                 request,
-                _("The database refused, perhaps after it had made a secret, which does no harm. Try again."),
+                _(
+                    "The database refused. It may have made a secret all the same, which nobody has seen: "
+                    "do it again now."
+                ),
             )
             return HttpResponseRedirect(back)
         shown_once.keep(request, client, secret)
@@ -408,17 +415,20 @@ class ClientAdmin(TokenAdmin):
 
     def _replacing(self, client: Client, form: OverlapForm, back: str) -> Confirmation:
         now = timezone.now()
-        present = [secret for secret in client.secrets.all() if _is_live(secret, now)]
+        present = [secret for secret in client.secrets.order_by("-pk") if _is_live(secret, now)]
+        kept = secret_to_keep(present)
         details = [
             _("The secret …%(last_four)s works until %(end)s already.")
             % {"last_four": secret.last_four, "end": _written(secret.expires_at)}
             for secret in present
-            if secret.expires_at is not None
+            if secret is kept and secret.expires_at is not None
         ]
-        if len(present) > 1:
-            details.append(
-                _("There are never more than two: of the present ones the newest that was used works on.")
-            )
+        details += [
+            _("The secret …%(last_four)s ends now: there are never more than two.")
+            % {"last_four": secret.last_four}
+            for secret in present
+            if secret is not kept
+        ]
         if not present and not client.must_have_secret:
             details.append(_("It has had none so far. Installed copies without it are refused from then on."))
         return Confirmation(

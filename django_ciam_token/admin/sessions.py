@@ -186,10 +186,12 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
 
     @admin.action(description=gettext_lazy("End selected sessions"), permissions=["revoke"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[RefreshToken]) -> HttpResponse | None:
-        """Ask, and end what was selected; of everything that a search found, what it showed."""
-        chosen = list(queryset.order_by("-pk").values_list("pk", flat=True)[: bounds.most_selected()])
+        """Ask, and end what was selected; of everything that a search found, the newest."""
+        most = bounds.most_selected()
+        chosen = list(queryset.order_by("-pk").values_list("pk", flat=True)[: most + 1])
+        details = bounds.cut_off(chosen, most)
         if not is_confirmed(request):
-            return self.confirm(request, _ending(len(chosen), chosen, request))
+            return self.confirm(request, _ending(chosen, details, request))
         sessions = RefreshToken.objects.filter(pk__in=chosen)
         if self._end(request, sessions=sessions) is not None:
             operator: Any = request.user.pk
@@ -328,13 +330,14 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
         return self.page(request, "find_by_token.html", title=_("Find by token"), form=form)
 
 
-def _ending(count: int, chosen: list[uuid.UUID], request: HttpRequest) -> Confirmation:
+def _ending(chosen: list[uuid.UUID], details: list[str], request: HttpRequest) -> Confirmation:
+    count = len(chosen)
     question = ngettext("End %(count)d session?", "End %(count)d sessions?", count)
     hidden = [("action", "end_sessions"), *(("_selected_action", str(key)) for key in chosen)]
     return Confirmation(
         title=_("End sessions"),
         question=question % {"count": count},
-        details=_consequences(),
+        details=[*details, *_consequences()],
         button=_("Yes, end them"),
         cancel_url=request.get_full_path(),
         hidden=hidden,

@@ -24,6 +24,7 @@ else:
     _ModelAdmin = object
 
 _MOST: Final = 20
+_FIELDS: Final = ("ciam_sessions", "ciam_sign_out")
 
 
 class SessionsOfUserMixin(_ModelAdmin):
@@ -39,21 +40,22 @@ class SessionsOfUserMixin(_ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Add what is shown of the sessions."""
-        return (*super().get_readonly_fields(request, obj), *self._fields_of_sessions(request, obj))
+        return (*super().get_readonly_fields(request, obj), *_FIELDS)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Add the sessions at the end of the page of an existing user, for who may see them."""
-        fieldsets = super().get_fieldsets(request, obj)
-        # An admin without fieldsets of its own shows all read-only fields as it is.
+        # An admin without fieldsets of its own shows all read-only fields; or it has a place for these.
+        fieldsets: Any = super().get_fieldsets(request, obj)
+        allowed = self._fields_of_sessions(request, obj)
+        fieldsets = [(title, _without(options, set(_FIELDS) - set(allowed))) for title, options in fieldsets]
         shown = flatten_fieldsets(fieldsets)
-        fields = [name for name in self._fields_of_sessions(request, obj) if name not in shown]
-        return (*fieldsets, (gettext_lazy("Sessions"), {"fields": fields})) if fields else fieldsets
+        fields = [name for name in allowed if name not in shown]
+        return [*fieldsets, (gettext_lazy("Sessions"), {"fields": fields})] if fields else fieldsets
 
     def _fields_of_sessions(self, request: HttpRequest, user: Any) -> tuple[str, ...]:
         if user is None or not request.user.has_perm("django_ciam_token.view_refreshtoken"):
             return ()
-        may_end = request.user.has_perm("django_ciam_token.revoke_refreshtoken")
-        return ("ciam_sessions", "ciam_sign_out") if may_end else ("ciam_sessions",)
+        return _FIELDS if request.user.has_perm("django_ciam_token.revoke_refreshtoken") else _FIELDS[:1]
 
     @admin.display(description=gettext_lazy("live sessions"))
     def ciam_sessions(self, user: Any) -> str:
@@ -71,6 +73,17 @@ class SessionsOfUserMixin(_ModelAdmin):
 
     def _url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:django_ciam_token_{name}", args=args, current_app=self.admin_site.name)
+
+
+def _without(options: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    """Leave fields out of a fieldset, of which several may share a line."""
+    kept: list[Any] = []
+    for field in options["fields"]:
+        if isinstance(field, (list, tuple)):
+            kept.append([name for name in field if name not in names])
+        elif field not in names:
+            kept.append(field)
+    return {**options, "fields": kept}
 
 
 def _line(info: SessionInfo) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -18,7 +19,7 @@ from django_ciam_token.management.commands import (
     find_client,
     operator_name,
 )
-from django_ciam_token.models import Client, ClientSecret
+from django_ciam_token.models import Client
 
 
 class Command(TokenCommand):
@@ -64,23 +65,27 @@ class Command(TokenCommand):
             secret = rotate_client_secret(client, overlap=options["overlap"], actor=operator_name())
         except TemporarilyUnavailable as error:
             raise CommandError(
-                "The database refused, perhaps after it had made a secret, which does no harm. Try again."
+                "The database refused. It may have made a secret all the same, which nobody has seen: do it "
+                "again now."
             ) from error
-        replaced = _replaced(client)
-        works_until = replaced.expires_at.isoformat() if replaced and replaced.expires_at else None
+        replaced, now = _replaced(client), timezone.now()
         if options["json"]:
-            ends = {"replaced_secret_expires_at": works_until} if works_until else {}
-            self.write_json({"client_id": client.client_id, "client_secret": secret, **ends})
+            answer = {"client_id": client.client_id, "client_secret": secret}
+            if ends := [end for _, end in replaced if end > now]:
+                answer["replaced_secret_expires_at"] = max(ends).isoformat()
+            self.write_json(answer)
             return
         self.stdout.write(f"client_id: {client.client_id}\nclient_secret: {secret}")
         self.stdout.write("Keep the client_secret now: it is not stored and can't be shown again.")
-        if replaced:
-            self.stdout.write(f"The secret that ends with {replaced.last_four} works until {works_until}.")
+        for last_four, end in replaced:
+            what = f"works until {end.isoformat()}" if end > now else "has ended now"
+            self.stdout.write(f"The secret that ends with {last_four} {what}.")
 
 
-def _replaced(client: Client) -> ClientSecret | None:
-    """Return the secret that goes on working; if it can't be read, the new one is shown all the same."""
+def _replaced(client: Client) -> list[tuple[str, datetime]]:
+    """Return the secrets before and their ends; the new one is shown even if they can't be read."""
     using = router.db_for_write(Client)
     with suppress(Error):
-        return client.secrets.using(using).filter(expires_at__gt=timezone.now()).first()
-    return None
+        secrets = client.secrets.using(using).order_by("-pk").values_list("last_four", "expires_at")
+        return [(last_four, end) for last_four, end in secrets if end is not None]
+    return []
