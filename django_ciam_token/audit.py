@@ -6,9 +6,11 @@ change it speaks of was committed, and a trail that can't be written breaks no a
 
 from __future__ import annotations
 
+import threading
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from django.db import router, transaction
 from django.dispatch import Signal
@@ -19,6 +21,11 @@ from django_ciam_token.conf import ciam_settings
 from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEvent
 from django_ciam_token.refresh_counter import count_refresh
 from django_ciam_token.transactions import UNAVAILABLE, mend
+
+_SESSIONS_REMEMBERED: Final = 10_000
+# Of which generation of a session a replay was written down last, the sessions of just now at the end.
+_replays: Final[OrderedDict[uuid.UUID, int]] = OrderedDict()
+_lock: Final = threading.Lock()
 
 
 def connect() -> None:
@@ -84,7 +91,21 @@ def _issued(*, session: RefreshToken | None, client: Client, user: Any, caller: 
 
 
 def _replayed(*, session: RefreshToken, client: Client, caller: Caller, **_: Any) -> None:
-    record(event_of(EventType.REPLAYED, session=session, client=client, caller=caller))
+    if _is_first_replay(session):
+        record(event_of(EventType.REPLAYED, session=session, client=client, caller=caller))
+
+
+def _is_first_replay(session: RefreshToken) -> bool:
+    """Tell whether this process has not yet written down a replay of this generation.
+
+    One tells what many would: otherwise whoever has a token could fill the table.
+    """
+    with _lock:
+        known = _replays.pop(session.pk, None)
+        _replays[session.pk] = session.generation
+        if len(_replays) > _SESSIONS_REMEMBERED:
+            _replays.popitem(last=False)
+    return known != session.generation
 
 
 def _reused(*, session: RefreshToken, client: Client, caller: Caller, **_: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from collections import OrderedDict
 from datetime import timedelta
 
 import pytest
@@ -66,6 +68,22 @@ def test_a_replay_and_a_reuse_are_events(web_client, first_tokens, refresh):
     revoked = SecurityEvent.objects.get(event="revoked")
     assert (revoked.reason, revoked.address) == ("reuse", "127.0.0.1")
     assert revoked.client_id == web_client.client_id
+
+
+def test_many_replays_of_one_generation_are_one_event(web_client, first_tokens, refresh, monkeypatch):
+    monkeypatch.setattr(audit, "_SESSIONS_REMEMBERED", 1)
+    remembered = OrderedDict({uuid.uuid4(): 1})
+    monkeypatch.setattr(audit, "_replays", remembered)
+    token = first_tokens["refresh_token"]
+    second = refresh(web_client, token).json()["refresh_token"]
+
+    for _ in range(3):
+        assert refresh(web_client, token).json()["refresh_token"] == second
+    refresh(web_client, second)
+    refresh(web_client, second)
+
+    assert events() == ["issued", "replayed", "replayed"]
+    assert list(remembered) == [RefreshToken.objects.get().pk]
 
 
 def test_revocations_by_the_application_are_events(web_client, first_tokens, traces):
