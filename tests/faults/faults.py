@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from tests.faults import triggers
+from tests.faults import triggers, wire
 from tests.faults.processes import NotThere
 from tests.faults.servers import Database, Galera, MariaDB, PgBouncer, PostgreSQL
 from tests.faults.site import Plan
@@ -165,9 +165,14 @@ async def rotate_everything(stage: Stage) -> None:
     kept: list[str] = []
 
     async def tell_all() -> None:
+        # One host after the other, as a deployment does: the next when this one answers again.
         for host in site.hosts:
+            before = set(host.workers())
             host.reload()
-            await asyncio.sleep(1.5)
+            while before.intersection(host.workers()) and not stage.is_over:
+                await asyncio.sleep(0.1)
+            while await wire.get(host.port, "/oauth2/jwks") is None and not stage.is_over:
+                await asyncio.sleep(0.1)
 
     await stage.pause(1.0)
     while not stage.is_over:
@@ -279,7 +284,7 @@ def _database_error() -> tuple[type[Exception], ...]:
 
 _PLAN: Final = Plan()
 _A_QUARTER: Final = 0.25
-_SHORT_ROTATIONS: Final = {"SIGNING_KEY_LEAD": 6, "JWKS_MAX_AGE": 2, "SIGNING_KEY_CACHE_LIFETIME": 2}
+_SHORT_ROTATIONS: Final = {"SIGNING_KEY_LEAD": 12, "JWKS_MAX_AGE": 2, "SIGNING_KEY_CACHE_LIFETIME": 2}
 _POOL: Final = {"CONN_MAX_AGE": 0}
 
 FAULTS: Final = (
