@@ -304,11 +304,11 @@ def test_batches_of_any_size_end_all_and_tell_how_far_they_are(web_client, user,
     assert progress == steps
 
 
-@pytest.mark.parametrize("listened", [False, True])
-def test_ten_thousand_sessions_of_a_user_take_a_handful_of_statements(
-    web_client, user, nobody_listens, listened
+@pytest.mark.parametrize(("number", "listened"), [(10_000, False), (2_000, True)])
+def test_thousands_of_sessions_of_a_user_take_a_handful_of_statements(
+    web_client, user, nobody_listens, number, listened
 ):
-    make_sessions(10_000, web_client, user)
+    make_sessions(number, web_client, user)
     make_sessions(50, web_client, UserFactory())
     told = []
     if listened:
@@ -316,28 +316,28 @@ def test_ten_thousand_sessions_of_a_user_take_a_handful_of_statements(
         signals.session_revoked.connect(receiver)
 
     with CaptureQueriesContext(connection) as queries:
-        assert revoke_sessions(user=user, reason=USER) == 10_000
+        assert revoke_sessions(user=user, reason=USER) == number
 
     most = connection.features.max_query_params
     batches = 2 if most is None or most > 10_050 else 12
     assert len(queries) <= batches * (7 if listened else 4)
     assert sum(query["sql"].startswith("UPDATE") for query in queries) <= max(batches - 1, 1)
     assert len(live_ids()) == 50
-    assert len(told) == (10_000 if listened else 0)
+    assert len(told) == (number if listened else 0)
 
 
-def test_the_audit_trail_of_ten_thousand_sessions_takes_a_handful_of_statements_as_well(
+def test_the_audit_trail_of_thousands_of_sessions_takes_a_handful_of_statements_as_well(
     web_client, user, nobody_listens
 ):
     audit.connect()
-    make_sessions(10_000, web_client, user)
+    make_sessions(2_000, web_client, user)
 
     with CaptureQueriesContext(connection) as queries:
-        assert revoke_sessions(user=user, reason=USER, actor="operator") == 10_000
+        assert revoke_sessions(user=user, reason=USER, actor="operator") == 2_000
 
-    assert len(queries) <= (50 if connection.vendor != "sqlite" else 250)
+    assert len(queries) <= (20 if connection.vendor != "sqlite" else 60)
     events = SecurityEvent.objects.filter(event="revoked", reason="user", actor="operator")
-    assert events.count() == 10_000
+    assert events.count() == 2_000
 
 
 def test_no_row_is_read_for_signals_that_nobody_hears(web_client, user, nobody_listens):
