@@ -79,10 +79,9 @@ def _without(options: dict[str, Any], names: set[str]) -> dict[str, Any]:
     """Leave fields out of a fieldset, of which several may share a line."""
     kept: list[Any] = []
     for field in options["fields"]:
-        if isinstance(field, (list, tuple)):
-            kept.append([name for name in field if name not in names])
-        elif field not in names:
-            kept.append(field)
+        line = field if isinstance(field, (list, tuple)) else [field]
+        if left := [name for name in line if name not in names]:
+            kept.append(left if line is field else field)
     return {**options, "fields": kept}
 
 
