@@ -202,7 +202,8 @@ def revoke_sessions(
     )
     if not is_narrowed and not everything:
         raise ValueError("Say which sessions to end, or everything=True.")
-    criteria_in_words = {
+    # What is logged is enough to do the same again, should a failover undo it.
+    given = {
         "user": None if user is None else user.get_username(),
         "client_id": None if client is None else client.client_id,
         "session_id": session_id,
@@ -211,6 +212,7 @@ def revoke_sessions(
         "idle_since": idle_since,
         "everything": everything or None,
     }
+    which = {name: str(value) for name, value in given.items() if value is not None}
     using = database()
     chosen = RefreshToken.objects.all() if sessions is None else sessions
     live = chosen.using(using).filter(_live_at(timezone.now() - _REFRESH_UNDER_WAY), *criteria)
@@ -224,8 +226,6 @@ def revoke_sessions(
         # Not the whole range between two keys: it may be millions of rows for one that is chosen.
         batch = retry(partial(list[uuid.UUID], keys), using=using)
         if batch:
-            # What is logged is enough to do the same again, should a failover undo it.
-            which = {name: str(value) for name, value in criteria_in_words.items() if value is not None}
             ids = {} if sessions is None else {"session_ids": [str(key) for key in batch]}
             ended += _revoke_batch(
                 live, batch, reason=reason, actor=actor, caller=caller, log_fields={**which, **ids}

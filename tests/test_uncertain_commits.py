@@ -6,7 +6,8 @@ import pytest
 from django.utils import timezone
 
 from django_ciam_token import clients, signing_keys
-from django_ciam_token.models import ClientSecret, SigningKey
+from django_ciam_token.models import ClientSecret, RevokedAccessToken, SecurityEvent, SigningKey
+from tests.conftest import post_form
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,6 +27,17 @@ def test_a_client_secret_is_replaced_once_and_the_present_one_keeps_its_overlap(
     old, new = ClientSecret.objects.order_by("pk")
     assert old.expires_at > timezone.now()
     assert (new.last_four, new.expires_at) == (secret[-4:], None)
+
+
+def test_the_revocation_of_an_access_token_is_told_of_once(web_client, first_tokens, break_next_commit):
+    form = {"client_id": web_client.client_id, "client_secret": web_client.plain_secret}
+    break_next_commit()
+
+    response = post_form({**form, "token": first_tokens["access_token"]}, url="/oauth2/revoke")
+
+    assert response.status_code == 200
+    assert RevokedAccessToken.objects.count() == 1
+    assert SecurityEvent.objects.filter(event="revoked").count() == 1
 
 
 def test_a_signing_key_is_made_once(break_next_commit):
