@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -186,7 +187,9 @@ class Host:
 
     def kill_a_worker(self, rng: random.Random) -> None:
         if workers := self.workers():
-            os.kill(rng.choice(workers), signal.SIGKILL)
+            # It may have ended by itself a moment ago: other faults kill workers, too.
+            with suppress(ProcessLookupError):
+                os.kill(rng.choice(workers), signal.SIGKILL)
 
     def reload(self) -> None:
         """Let new workers with new settings take over from the old ones, which finish their work."""
