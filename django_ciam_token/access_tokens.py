@@ -12,7 +12,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import router
-from django.db.models import Exists, Value
+from django.db.models import Exists, Max, Value
 from django.db.models.fields import UUIDField
 from django.views.decorators.debug import sensitive_variables
 
@@ -66,6 +66,19 @@ def verify(token: str, *, now: datetime) -> VerifiedAccessToken:
         )
     except (ValueError, TypeError, AttributeError, KeyError):
         raise InvalidToken(reason="not_verified") from None
+
+
+def longest_lifetime() -> timedelta:
+    """Return for how long an access token is good at most, whichever client it was issued to.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    using = router.db_for_write(Client)
+    own = Client.objects.using(using).aggregate
+    longest = retry(lambda: own(longest=Max("access_token_lifetime"))["longest"], using=using)
+    default = ciam_settings.ACCESS_TOKEN_LIFETIME
+    return default if longest is None else max(default, longest)
 
 
 def has_expired(token: VerifiedAccessToken, *, now: datetime, leeway: timedelta) -> bool:

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
 from django_ciam_token import keyring, signing_keys
@@ -57,18 +57,17 @@ def check_signing_keys(
         return []
     try:
         keys = list(SigningKey.objects.using(using))
-    except DatabaseError:
+    except (DatabaseError, InterfaceError):
         return []  # Not migrated, or not yet to this version.
     key = signing_keys.active_key(keys, timezone.now())
     # Warnings, though the service is down without a key: an error would stop `migrate`, which mends it.
     if key is None:
         return [_warning("W004", "There is no active signing key.", _MAKE_A_KEY)]
-    if not signing_keys.is_decryptable(key):
-        message = f"None of the site's secrets decrypts the active signing key {key.kid}."
-        return [
-            _warning("W005", message, f"List the former secret in SECRET_KEY_FALLBACKS again. {_MAKE_A_KEY}")
-        ]
     try:
+        if not signing_keys.is_decryptable(key):
+            message = f"None of the site's secrets decrypts the active signing key {key.kid}."
+            hint = f"List the former secret in SECRET_KEY_FALLBACKS again. {_MAKE_A_KEY}"
+            return [_warning("W005", message, hint)]
         return [*_warn_about(key), *_warn_of_age(keys)]
     except ImproperlyConfigured:
         return []  # A setting is of the wrong type, which the check of settings reports.

@@ -5,17 +5,25 @@ django-cors-headers does the protocol; this tells it which origins the active cl
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
 
 from django.apps import apps
-from django.db import router
+from django.db import Error, connections, router
 from django.http import HttpRequest
 
 from django_ciam_token.conf import ciam_settings
+from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client
-from django_ciam_token.transactions import UNAVAILABLE
+from django_ciam_token.transactions import retry
 
+logger = logging.getLogger("django_ciam_token")
+
+# Seconds until the next reading while the database is away.
+_PAUSE_OF_READING: Final = 5.0
 # The origins of all active clients and when they were read, by the monotonic clock. A preflight
 # request does not say which client asks, so an origin is allowed if any client has it.
 _read: tuple[float, frozenset[str]] | None = None
@@ -44,11 +52,17 @@ def allowed_origins() -> frozenset[str]:
     lifetime = ciam_settings.SIGNING_KEY_CACHE_LIFETIME.total_seconds()
     if _read is None or time.monotonic() - _read[0] >= lifetime:
         try:
-            origins = _read_origins()
-        except UNAVAILABLE:
-            # The endpoint will say that the database is away, and the script should be able to read it.
-            origins = _read[1] if _read else frozenset()
-        _read = time.monotonic(), origins
+            _read = time.monotonic(), _read_anywhere()
+        except (Error, TemporarilyUnavailable):
+            # What the endpoint says of it should be readable for the script. And an answer may be waiting
+            # whose rotation has been committed, so that nothing must be raised here.
+            logger.warning(
+                "The origins of browser applications can't be read",
+                extra={"event": "allowed_origins_stale"},
+            )
+            if _read is None:
+                return frozenset()
+            _read = time.monotonic() - lifetime + _PAUSE_OF_READING, _read[1]
     return _read[1]
 
 
@@ -58,9 +72,28 @@ def forget() -> None:
     _read = None
 
 
+def _read_anywhere() -> frozenset[str]:
+    """Read them, also from an event loop, where the middleware asks under ASGI and Django forbids it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _read_origins()
+    # The loop waits: that is one query in a while, and the middleware takes no promise for an answer.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        return thread.submit(_read_and_close).result()
+
+
+def _read_and_close() -> frozenset[str]:
+    try:
+        return _read_origins()
+    finally:
+        connections.close_all()  # Of this thread, which ends here.
+
+
 def _read_origins() -> frozenset[str]:
-    rows = Client.objects.using(router.db_for_write(Client)).filter(is_active=True)
-    texts = rows.exclude(allowed_origins="").values_list("allowed_origins", flat=True)
+    using = router.db_for_write(Client)
+    rows = Client.objects.using(using).filter(is_active=True).exclude(allowed_origins="")
+    texts = retry(lambda: list(rows.values_list("allowed_origins", flat=True)), using=using)
     return frozenset(origin for text in texts for origin in text.split())
 
 

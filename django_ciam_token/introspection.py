@@ -80,7 +80,7 @@ def _introspect_refresh_token(presented: GenuineToken, *, client: Client, now: d
         "client_id": owner.client_id,
         **_username(session.user),
         "token_type": "refresh_token",
-        "exp": math.floor(session.expires_at.timestamp()),
+        "exp": math.floor(session.end(owner).timestamp()),
         "iat": issued_at,
         "nbf": issued_at,
         "sub": subject_identifier(session.user, client=owner),

@@ -23,7 +23,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import access_tokens, keyring, signals, token_string
 from django_ciam_token.callers import NOBODY, Caller
-from django_ciam_token.models import Client, RefreshToken, RevocationReason
+from django_ciam_token.models import Client, RefreshToken, RevocationReason, SessionState
 from django_ciam_token.reading import since_rotation
 from django_ciam_token.sessions import database
 from django_ciam_token.transactions import DatabaseNow, retry
@@ -35,7 +35,7 @@ _IDS_LOGGED: Final = 200
 # Parameters of a statement beside the ids; SQLite limits their number.
 _OTHER_PARAMETERS: Final = 50
 # A refresh that was let in just before its session expired, or on a host whose clock is behind, is about
-# to extend it; whoever ends all sessions means that one as well.
+# to extend it; whoever ends all sessions means that one as well, and its access tokens.
 _REFRESH_UNDER_WAY: Final = timedelta(minutes=1)
 
 
@@ -67,7 +67,7 @@ class SessionInfo:
             scope=session.scopes,
             started_at=session.issued_at,
             last_refreshed_at=None if since_rotation is None else now - since_rotation,
-            expires_at=session.expires_at,
+            expires_at=session.end(session.client),
             address=session.last_address,
             user_agent=session.last_user_agent,
         )
@@ -124,7 +124,12 @@ def list_sessions(
     live = select_sessions(user=user, client=client).select_related("client", "user")
     rows = live.annotate(since_rotation=since_rotation()).order_by("-pk")[:limit]
     found, now = retry(lambda: list(rows), using=database()), timezone.now()
-    return [SessionInfo.of(session, since_rotation=session.since_rotation, now=now) for session in found]
+    return [
+        SessionInfo.of(session, since_rotation=session.since_rotation, now=now)
+        for session in found
+        # What the database can't tell: SESSION_LIFETIME may have been shortened since the last refresh.
+        if session.state(now) is SessionState.LIVE
+    ]
 
 
 @sensitive_variables()
@@ -166,6 +171,8 @@ def revoke_sessions(
 ) -> int:
     """End for good the live sessions that meet every criterion given; return how many this call ended.
 
+    So lately expired ones that an access token of theirs may still be good are ended and counted as well.
+
     Each batch is a short transaction of its own: after an error the batches before it stay done, and the
     same call again ends the rest. Within a transaction of the caller they are all part of that one.
 
@@ -189,14 +196,6 @@ def revoke_sessions(
         ValueError: there is no criterion and ``everything`` was not asked for, or the batch is empty.
         TemporarilyUnavailable: the database refused; earlier batches are done.
     """
-    criteria = _criteria(
-        user=user,
-        client=client,
-        session_id=session_id,
-        except_session=except_session,
-        issued_before=issued_before,
-        idle_since=idle_since,
-    )
     is_narrowed = sessions is not None or any(
         value is not None for value in (user, client, session_id, issued_before, idle_since)
     )
@@ -215,20 +214,31 @@ def revoke_sessions(
     which = {name: str(value) for name, value in given.items() if value is not None}
     using = database()
     chosen = RefreshToken.objects.all() if sessions is None else sessions
-    live = chosen.using(using).filter(_live_at(timezone.now() - _REFRESH_UNDER_WAY), *criteria)
+    ended_before = timezone.now() - access_tokens.longest_lifetime() - _REFRESH_UNDER_WAY
+
+    def select() -> QuerySet[RefreshToken]:
+        # Anew for each statement: what time it was on the database's clock is said as an age.
+        criteria = _criteria(
+            user=user,
+            client=client,
+            session_id=session_id,
+            except_session=except_session,
+            issued_before=issued_before,
+            idle_since=idle_since,
+        )
+        return chosen.using(using).filter(_live_at(ended_before), *criteria)
+
     until = None if max_seconds is None else time.monotonic() + max_seconds
     ended, last = 0, None
     # What was chosen otherwise is logged by its ids, as many as fit a line.
     size = fitting_batch_size(batch_size if sessions is None else min(batch_size, _IDS_LOGGED), using=using)
     while True:
-        rest = live if last is None else live.filter(pk__gt=last)
-        keys = rest.order_by("pk").values_list("pk", flat=True)[:size]
         # Not the whole range between two keys: it may be millions of rows for one that is chosen.
-        batch = retry(partial(list[uuid.UUID], keys), using=using)
+        batch = retry(partial(_first_keys, select, size, after=last), using=using)
         if batch:
             ids = {} if sessions is None else {"session_ids": [str(key) for key in batch]}
             ended += _revoke_batch(
-                live, batch, reason=reason, actor=actor, caller=caller, log_fields={**which, **ids}
+                select, batch, reason=reason, actor=actor, caller=caller, log_fields={**which, **ids}
             )
             if on_progress is not None:
                 on_progress(ended)
@@ -237,8 +247,15 @@ def revoke_sessions(
         last = batch[-1]
 
 
+def _first_keys(
+    select: Callable[[], QuerySet[RefreshToken]], number: int, *, after: uuid.UUID | None
+) -> list[uuid.UUID]:
+    rest = select() if after is None else select().filter(pk__gt=after)
+    return list(rest.order_by("pk").values_list("pk", flat=True)[:number])
+
+
 def _revoke_batch(
-    live: QuerySet[RefreshToken],
+    select: Callable[[], QuerySet[RefreshToken]],
     batch: list[uuid.UUID],
     *,
     reason: RevocationReason,
@@ -257,7 +274,7 @@ def _revoke_batch(
         nonlocal attempts
         attempts += 1
         with transaction.atomic(using=using):
-            ended = live.order_by().filter(pk__in=batch).update(**ours)
+            ended = select().order_by().filter(pk__in=batch).update(**ours)
             if attempts == 1 and not is_heard:
                 return ended, []
             # The instant tells which rows are ours and not those of another revocation, also after a

@@ -308,8 +308,7 @@ def _digest_of_hash(auth_hash: str) -> str:
 def _require_live(session: RefreshToken, *, client: Client, now: datetime) -> None:
     if session.revoked_at is not None:
         raise InvalidGrant(reason="revoked")
-    # The absolute end is computed anew, so that shortening the setting takes effect at once.
-    if min(session.expires_at, _expiry(client, issued_at=session.issued_at, now=now)) <= now:
+    if session.end(client) <= now:
         raise InvalidGrant(reason="expired")
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 import pytest
-from django.db import OperationalError, connection
+from asgiref.sync import async_to_sync
+from django.db import OperationalError, ProgrammingError, connection
+from django.test import AsyncClient, RequestFactory, override_settings
 from django.test import Client as Browser
-from django.test import RequestFactory, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
 
 from django_ciam_token import cors
+from django_ciam_token.api import issue_tokens
+from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client
 from django_ciam_token.views.token import TokenView
 from tests.conftest import post_form
-from tests.factories import ClientFactory
+from tests.factories import ClientFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -29,6 +34,38 @@ def test_a_preflight_from_an_allowed_origin_is_answered():
     response = Browser().options(
         "/oauth2/token", HTTP_ORIGIN=ORIGIN, HTTP_ACCESS_CONTROL_REQUEST_METHOD="POST"
     )
+
+    assert response.status_code == 200
+    assert response["Access-Control-Allow-Origin"] == ORIGIN
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("are_known", [True, False])
+def test_under_asgi_the_application_can_read_its_tokens(are_known):
+    """There the middleware asks on the event loop, after the view has committed the rotation."""
+    client = Client.objects.get()
+    token = issue_tokens(client=client, user=UserFactory())["refresh_token"]
+    form = {"grant_type": "refresh_token", "client_id": client.client_id, "refresh_token": token}
+    if are_known:
+        cors.allowed_origins()
+
+    response = async_to_sync(AsyncClient().post)(
+        "/oauth2/token",
+        urlencode(form),
+        content_type="application/x-www-form-urlencoded",
+        headers={"Origin": ORIGIN},
+    )
+
+    assert response.status_code == 200
+    assert response.json()["refresh_token"] != token
+    assert response["Access-Control-Allow-Origin"] == ORIGIN
+
+
+@pytest.mark.django_db(transaction=True)
+def test_under_asgi_a_preflight_is_answered():
+    headers = {"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
+
+    response = async_to_sync(AsyncClient().options)("/oauth2/token", headers=headers)
 
     assert response.status_code == 200
     assert response["Access-Control-Allow-Origin"] == ORIGIN
@@ -93,22 +130,57 @@ def test_origins_are_read_once_in_a_while(monkeypatch):
     assert cors.allowed_origins() == frozenset()
 
 
-def test_while_the_database_is_away_the_origins_read_before_are_used(monkeypatch):
+ERRORS = [TemporarilyUnavailable("gone", reason="database_unavailable"), ProgrammingError("no such table")]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_while_the_database_is_away_the_origins_read_before_are_used(monkeypatch, error):
+    readings = []
+
     def fail():
-        raise OperationalError("gone")
+        readings.append(now[0])
+        raise error
 
     now = [1000.0]
     monkeypatch.setattr(cors.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(cors, "_read_origins", fail)
+    cors.allowed_origins()
+    Client.objects.update(allowed_origins="")
+    with monkeypatch.context() as away:
+        away.setattr(cors, "_read_origins", fail)
+        for now[0] in (1061.0, 1062.0, 1065.9, 1066.0):
+            assert ORIGIN in cors.allowed_origins()
+    assert readings == [1061.0, 1066.0]
+    now[0] = 1071.0
     assert cors.allowed_origins() == frozenset()
 
-    monkeypatch.undo()
-    cors.forget()
-    monkeypatch.setattr(cors.time, "monotonic", lambda: now[0])
-    cors.allowed_origins()
-    monkeypatch.setattr(cors, "_read_origins", fail)
-    now[0] += 61
-    assert ORIGIN in cors.allowed_origins()
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_what_could_not_be_read_at_first_is_read_as_soon_as_possible(monkeypatch, error):
+    def fail():
+        raise error
+
+    with monkeypatch.context() as away:
+        away.setattr(cors, "_read_origins", fail)
+        response = post_form({}, HTTP_ORIGIN=ORIGIN)
+    assert response.status_code == 400
+    assert "Access-Control-Allow-Origin" not in response
+
+    assert post_form({}, HTTP_ORIGIN=ORIGIN)["Access-Control-Allow-Origin"] == ORIGIN
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_broke_is_opened_again_for_the_origins(monkeypatch):
+    monkeypatch.setattr("django_ciam_token.transactions.time.sleep", lambda seconds: None)
+    failures = [OperationalError("server closed the connection")]
+
+    def fail_once(execute, *args):
+        if failures:
+            raise failures.pop()
+        return execute(*args)
+
+    with connection.execute_wrapper(fail_once):
+        assert ORIGIN in cors.allowed_origins()
+    assert not failures
 
 
 def test_without_django_cors_headers_nothing_is_connected(settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 import pytest
@@ -54,6 +55,16 @@ def test_a_live_access_token(introspect, web_client, user, first_tokens):
     assert (body["iss"], body["aud"]) == ("https://id.example.com", web_client.client_id)
     assert body["sid"] == str(session.pk)
     assert body["exp"] - body["iat"] == 300
+
+
+def test_the_end_of_a_refresh_token_is_the_one_that_is_set_now(introspect, web_client, first_tokens):
+    web_client.session_lifetime = timedelta(minutes=10)
+    web_client.save()
+
+    body = introspect(first_tokens["refresh_token"]).json()
+
+    end = RefreshToken.objects.get().issued_at + timedelta(minutes=10)
+    assert body["exp"] == math.floor(end.timestamp())
 
 
 def test_a_refresh_token_whose_client_is_deleted_meanwhile(introspect, web_client, first_tokens, monkeypatch):

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 USER = RevocationReason.USER
 OPERATOR = RevocationReason.OPERATOR
 HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
 
 
 def unsaved_session(client, user=None, **fields):
@@ -153,6 +154,20 @@ def test_idleness_is_judged_by_the_databases_clock_whatever_the_sites_zone(
 
 
 # --- listing ---------------------------------------------------------------------------------------
+
+
+def test_a_lifetime_that_was_shortened_counts_at_once(web_client, user):
+    now = timezone.now()
+    over = make_session(web_client, user, issued_at=now - 3 * HOUR)
+    going = make_session(web_client, user, issued_at=now - 1.5 * HOUR)
+    assert {session.session_id for session in list_sessions()} == {over.pk, going.pk}
+
+    web_client.session_lifetime = 2 * HOUR
+    web_client.save()
+
+    [listed] = list_sessions()
+    assert listed.session_id == going.pk
+    assert listed.expires_at == going.issued_at + 2 * HOUR
 
 
 def test_a_session_is_listed_with_all_that_tells_it_from_others(web_client, user, refresh):
@@ -459,6 +474,35 @@ def test_a_session_that_is_refreshed_meanwhile_is_idle_no_longer(web_client, use
     assert revoke_sessions(idle_since=ago + HOUR, reason=OPERATOR) == 1
     assert live_ids() == {refreshed.pk}
     assert idle.pk not in live_ids()
+
+
+def test_a_long_revocation_goes_on_to_mean_the_same_instant(web_client, user):
+    instant = timezone.now() - HOUR
+    idle = make_session(web_client, user, issued_at=instant - HOUR, rotated_at=instant - HOUR)
+    busy = make_session(web_client, user, issued_at=instant - HOUR, rotated_at=instant + 0.5 * SECOND)
+
+    ended = revoke_sessions(
+        idle_since=instant, reason=OPERATOR, batch_size=1, on_progress=lambda ended: time.sleep(1)
+    )
+
+    assert ended == 1
+    assert idle.pk < busy.pk  # So that there was a batch after the pause.
+    assert live_ids() == {busy.pk}
+
+
+@pytest.mark.parametrize("own_lifetime", [None, 2 * HOUR])
+def test_a_session_that_expired_lately_is_ended_for_its_access_tokens(web_client, user, own_lifetime):
+    web_client.access_token_lifetime = own_lifetime
+    web_client.save()
+    now = timezone.now()
+    good_for = own_lifetime or timedelta(minutes=5)
+    lately = make_session(web_client, user, expires_at=now - good_for + SECOND)
+    long_ago = make_session(web_client, user, expires_at=now - good_for - timedelta(minutes=2))
+
+    assert revoke_sessions(user=user, reason=OPERATOR) == 1
+
+    assert live_ids() == {long_ago.pk}
+    assert lately.pk not in live_ids()
 
 
 def test_two_revocations_at_once_count_and_tell_each_session_once(web_client, user, heard):

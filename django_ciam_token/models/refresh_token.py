@@ -100,6 +100,17 @@ class RefreshToken(models.Model):
         """The scope first granted."""
         return tuple(self.scope.split())
 
+    def end(self, client: Client) -> datetime:
+        """Return when it ends if it is not refreshed again.
+
+        The absolute end is computed anew, so that shortening the setting takes effect at once.
+
+        Args:
+            client: whose session it is: how long sessions last is its matter.
+        """
+        lifetime = client.effective_session_lifetime
+        return self.expires_at if lifetime is None else min(self.expires_at, self.issued_at + lifetime)
+
     def state(self, now: datetime) -> SessionState:
         """Return the state at an instant, which a refresh at that instant would meet.
 
