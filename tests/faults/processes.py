@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 SECONDS_TO_START = 60
+_PORTS = range(15_000, 32_000)
 
 
 class NotThere(Exception):
@@ -29,14 +32,19 @@ def program(name: str, *folders: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on, all different."""
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+    """Return ports nobody listens on, all different.
+
+    Below those that the kernel gives to outgoing connections: one of them could take the port before the
+    server does that it is meant for.
+    """
+    ports: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if len(ports) == count:
+            return ports
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            ports.append(port)
+    raise NotThere("No free ports on 127.0.0.1")
 
 
 def wait_until(is_so: Callable[[], bool], what: str, *, seconds: float = SECONDS_TO_START) -> None:
