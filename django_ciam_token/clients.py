@@ -137,6 +137,8 @@ def import_client_secret(client: Client, password_hash: str) -> ClientSecret:
         raise ValueError(f"a password hash of more than {_LONGEST_DIGEST} characters")
     now, using = timezone.now(), _database()
     with transaction.atomic(using=using):
+        # A rotation at the same time would give a secret that ends here its former end back.
+        Client.objects.using(using).select_for_update().get(pk=client.pk)
         _end_secrets(client, now=now, ends_at=now, using=using)
         return ClientSecret.objects.using(using).create(
             client=client, secret_digest=password_hash, last_four="????"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -32,6 +32,7 @@ logger = logging.getLogger("django_ciam_token")
 
 BATCH_SIZE: Final = 10_000
 _IDS_LOGGED: Final = 200
+_LISTED_AT_ONCE: Final = 1_000
 # Parameters of a statement beside the ids; SQLite limits their number.
 _OTHER_PARAMETERS: Final = 50
 # A refresh that was let in just before its session expired, or on a host whose clock is behind, is about
@@ -81,6 +82,7 @@ def select_sessions(
     except_session: uuid.UUID | None = None,
     issued_before: datetime | None = None,
     idle_since: datetime | None = None,
+    expired_lately: bool = False,
 ) -> QuerySet[RefreshToken]:
     """Return the live sessions that meet every criterion given; all live sessions without any.
 
@@ -94,8 +96,14 @@ def select_sessions(
         except_session: not the one with this id.
         issued_before: begun before then.
         idle_since: neither begun nor refreshed since then.
+        expired_lately: also those that expired so lately that `revoke_sessions` would end them as well.
+
+    Raises:
+        TemporarilyUnavailable: the database refused to say what is lately.
     """
-    sessions = RefreshToken.objects.using(database()).filter(_live_at(timezone.now()))
+    now = timezone.now()
+    ended_before = _too_long_ago(now) if expired_lately else now
+    sessions = RefreshToken.objects.using(database()).filter(_live_at(ended_before))
     criteria = _criteria(
         user=user,
         client=client,
@@ -110,7 +118,7 @@ def select_sessions(
 def list_sessions(
     *, user: AbstractBaseUser | None = None, client: Client | None = None, limit: int = 100
 ) -> list[SessionInfo]:
-    """Return the live sessions of a user, of a client or of all, newest first, in one query.
+    """Return the live sessions of a user, of a client or of all, newest first.
 
     Args:
         user: whose they are.
@@ -122,14 +130,20 @@ def list_sessions(
     """
     # The key ascends with time; an order by any column would have to sort all sessions of a client.
     live = select_sessions(user=user, client=client).select_related("client", "user")
-    rows = live.annotate(since_rotation=since_rotation()).order_by("-pk")[:limit]
-    found, now = retry(lambda: list(rows), using=database()), timezone.now()
-    return [
-        SessionInfo.of(session, since_rotation=session.since_rotation, now=now)
-        for session in found
-        # What the database can't tell: SESSION_LIFETIME may have been shortened since the last refresh.
-        if session.state(now) is SessionState.LIVE
-    ]
+    rest = live.annotate(since_rotation=since_rotation()).order_by("-pk")
+    listed: list[SessionInfo] = []
+    size = limit
+    while True:
+        rows, now = retry(partial(list[Any], rest[:size]), using=database()), timezone.now()
+        listed += [
+            SessionInfo.of(session, since_rotation=session.since_rotation, now=now)
+            for session in rows
+            # What the database can't tell: SESSION_LIFETIME may have been shortened since the last refresh.
+            if session.state(now) is SessionState.LIVE
+        ]
+        if len(rows) < size or len(listed) >= limit:
+            return listed[:limit]
+        rest, size = rest.filter(pk__lt=rows[-1].pk), max(limit, _LISTED_AT_ONCE)
 
 
 @sensitive_variables()
@@ -214,7 +228,7 @@ def revoke_sessions(
     which = {name: str(value) for name, value in given.items() if value is not None}
     using = database()
     chosen = RefreshToken.objects.all() if sessions is None else sessions
-    ended_before = timezone.now() - access_tokens.longest_lifetime() - _REFRESH_UNDER_WAY
+    ended_before = _too_long_ago(timezone.now())
 
     def select() -> QuerySet[RefreshToken]:
         # Anew for each statement: what time it was on the database's clock is said as an age.
@@ -306,6 +320,11 @@ def fitting_batch_size(wanted: int, *, using: str) -> int:
         raise ValueError("A batch has at least one row.")
     most = connections[using].features.max_query_params
     return wanted if most is None else min(wanted, most - _OTHER_PARAMETERS)
+
+
+def _too_long_ago(now: datetime) -> datetime:
+    """Return when what ended before has no access token left that is good."""
+    return now - access_tokens.longest_lifetime() - _REFRESH_UNDER_WAY
 
 
 def _live_at(now: datetime) -> Q:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -164,7 +164,7 @@ def rotate(
 
     Raises:
         ValueError: the algorithm is unknown.
-        TemporarilyUnavailable: the database refused; nothing was changed.
+        TemporarilyUnavailable: the database refused; if a COMMIT broke, there may be a new key all the same.
     """
     now = now or timezone.now()
     algorithm = algorithm or ciam_settings.SIGNING_ALGORITHM
@@ -214,23 +214,25 @@ def rotate(
     return key
 
 
-def remove_retired(*, now: datetime | None = None) -> int:
+def remove_retired(*, kids: Collection[str] | None = None, now: datetime | None = None) -> int:
     """Take the retired keys out of the JWK Set before their time; return how many.
 
     Whatever they signed is refused from then on, by this site at once and by verifiers when they fetch the
     JWK Set again. A key that signs, or is about to, stays.
 
     Args:
+        kids: only of these; of all if None.
         now: the present, by default the host's clock.
 
     Raises:
-        TemporarilyUnavailable: the database refused; nothing was changed.
+        TemporarilyUnavailable: the database refused; if a COMMIT broke, they may be removed all the same.
     """
     now = now or timezone.now()
     using = database()
-    retired = SigningKey.objects.using(using).filter(
-        Q(removed_at=None) | Q(removed_at__gt=now), retired_at__lte=now
-    )
+    chosen = SigningKey.objects.using(using).filter(retired_at__lte=now)
+    if kids is not None:
+        chosen = chosen.filter(kid__in=kids)
+    retired = chosen.filter(Q(removed_at=None) | Q(removed_at__gt=now))
     attempts = 0
 
     def write() -> int:
@@ -239,8 +241,7 @@ def remove_retired(*, now: datetime | None = None) -> int:
         with transaction.atomic(using=using):
             removed = retired.update(removed_at=now)
         # After a COMMIT whose outcome is unknown they may be removed already, by this very statement.
-        ours = SigningKey.objects.using(using).filter(removed_at=now, retired_at__lte=now)
-        return ours.count() if attempts > 1 else removed
+        return chosen.filter(removed_at=now).count() if attempts > 1 else removed
 
     removed = retry(write, using=using)
     transaction.on_commit(forget, using=using)

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.hashers import make_password
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.models import PROTECT
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -352,6 +353,31 @@ def test_a_client_with_too_many_sessions_is_not_deleted_at_once(operator, web_cl
     operator.post(page, {"post": "yes"})
 
     assert Client.objects.exists()
+
+
+def test_a_client_that_the_site_protects_is_not_deleted(operator, web_client, monkeypatch):
+    """A model of the site may refer to clients; here it is one of ours."""
+    key = ClientSecret._meta.get_field("client").remote_field
+    monkeypatch.setattr(key, "on_delete", PROTECT)
+
+    page = operator.post(url("client_delete", web_client.pk), {"post": "yes"})
+
+    assert "Cannot delete client" in page.content.decode()
+    assert Client.objects.exists()
+
+
+def test_a_switch_that_the_database_refuses_is_said(operator, web_client, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(LogEntry.objects, "log_actions", fail)
+
+    form = {"confirmed": "yes", "switch": "off"}
+    page = operator.post(url("client_switch", web_client.pk), form, follow=True)
+
+    assert "it may have happened all the same" in page.content.decode()
+    web_client.refresh_from_db()
+    assert web_client.is_active
 
 
 def test_deleting_a_client_with_sessions_needs_the_permission_to_delete_them(web_client, user):

@@ -188,12 +188,32 @@ def test_retired_keys_are_removed_after_a_question(operator):
     signing_keys.rotate(immediately=True)
     assert old.kid in operator.get(page).content.decode()
 
-    answer = operator.post(page, {"confirmed": "yes"}, follow=True).content.decode()
+    assert f'name="kid" value="{old.kid}"' in operator.get(page).content.decode()
+    # While the page is open, somebody else rotates once more.
+    signing_keys.rotate(immediately=True)
+    answer = operator.post(page, {"confirmed": "yes", "kid": [old.kid]}, follow=True).content.decode()
 
     assert "1 key was removed." in answer
     states = [key.state(django_timezone.now()) for key in SigningKey.objects.order_by("pk")]
-    assert states == [SigningKeyState.REMOVED, SigningKeyState.ACTIVE]
+    assert states == [SigningKeyState.REMOVED, SigningKeyState.RETIRED, SigningKeyState.ACTIVE]
     assert LogEntry.objects.get().object_id == str(old.pk)
+
+
+def test_retired_keys_that_were_not_named_are_asked_for_again(operator):
+    signing_keys.rotate(immediately=True)
+
+    page = operator.post(url("signingkey_remove_retired"), {"confirmed": "yes"})
+
+    assert "Yes, remove them" in page.content.decode()
+    assert not SigningKey.objects.exclude(removed_at=None).filter(removed_at__lte=django_timezone.now())
+
+
+@pytest.mark.parametrize("name", ["encrypted_private_key__startswith", "encrypted_private_key"])
+def test_what_no_page_shows_can_not_be_asked_for_by_a_filter(viewer, name):
+    """Django lets anybody filter a list by any column of its table, by its address."""
+    assert viewer.get(url(LIST), {"kid__startswith": "x"}).status_code == 200
+
+    assert viewer.get(url(LIST), {name: "gAAAAA"}).status_code == 400
 
 
 @pytest.mark.parametrize("name", ACTIONS)
@@ -202,9 +222,10 @@ def test_a_database_that_refuses_is_said(operator, monkeypatch, name):
     monkeypatch.setattr(page_module.signing_keys, "rotate", refuse)
     monkeypatch.setattr(page_module.signing_keys, "remove_retired", refuse)
 
-    page = operator.post(url(name), {"confirmed": "yes", "algorithm": "RS256"}, follow=True)
+    form = {"confirmed": "yes", "algorithm": "RS256", "kid": "x"}
+    page = operator.post(url(name), form, follow=True)
 
-    assert "nothing was changed" in page.content.decode()
+    assert "it may have happened all the same" in page.content.decode()
     assert not LogEntry.objects.exists()
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import OperationalError, connection
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_ciam_token import clients, signals
@@ -267,6 +268,15 @@ def test_an_imported_secret_keeps_the_hash_it_had_and_ends_the_others(web_client
     assert (newest.secret_digest, newest.expires_at, str(newest)) == (PBKDF2, None, "…????")
     assert first.secret_digest == secret_digest(web_client.plain_secret)
     assert NOW - timedelta(hours=1) < first.expires_at <= timezone.now()
+
+
+@knows_pbkdf2
+def test_an_import_waits_for_a_rotation(web_client):
+    with CaptureQueriesContext(connection) as queries:
+        import_client_secret(web_client, PBKDF2)
+
+    locks = [query["sql"] for query in queries if "FOR UPDATE" in query["sql"]]
+    assert bool(locks) is connection.features.has_select_for_update
 
 
 @knows_pbkdf2

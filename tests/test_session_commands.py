@@ -143,9 +143,10 @@ def test_revoke_tokens_by_each_option_alone(run, web_client, spa_client, user):
 def test_revoke_tokens_ends_nothing_unless_told_what(run, web_client, user):
     make_session(web_client, user)
 
-    with pytest.raises(CommandError, match="Say which sessions to end: --user"):
+    with pytest.raises(CommandError, match="Say which sessions to end: --user") as caught:
         run("revoke_tokens", "--no-input")
 
+    assert caught.value.returncode == 2
     assert len(live_ids()) == 1
 
 
@@ -300,6 +301,13 @@ def test_revoke_tokens_says_how_far_it_came_when_the_database_refuses(
     assert len(live_ids()) == 3
 
 
+def test_a_dry_run_counts_those_that_expired_lately_as_well(run_json, web_client, user):
+    make_session(web_client, user, expires_at=timezone.now() - timedelta(minutes=1))
+
+    for options in (["--dry-run"], ["--no-input"]):
+        assert run_json("revoke_tokens", "--user", user.username, *options)["sessions"] == 1
+
+
 def test_revoke_tokens_tells_its_progress_if_asked(run, errors, web_client, user):
     make_sessions(2, web_client, user)
 
@@ -359,7 +367,8 @@ def test_list_tokens_tells_what_a_session_is(run_json, web_client, user, refresh
     }
 
 
-def test_list_tokens_shows_a_table_newest_first(run, errors, web_client, machine, user):
+def test_list_tokens_shows_a_table_newest_first(run, errors, web_client, machine, user, settings):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SESSION_LIFETIME": None}
     at = datetime(2026, 3, 1, 12, 30, 15, tzinfo=datetime_timezone.utc)
     first = make_session(
         web_client,
@@ -407,13 +416,14 @@ def test_list_tokens_narrows_and_says_when_there_are_more(
 
 
 def test_list_tokens_says_what_is_wrong(run, monkeypatch):
-    for options, message in [
-        (["--user", "nobody"], "There is no user 'nobody'"),
-        (["--client", "nobody"], "There is no client 'nobody'"),
-        (["--limit", "0"], "--limit is at least 1"),
+    for options, message, code in [
+        (["--user", "nobody"], "There is no user 'nobody'", 1),
+        (["--client", "nobody"], "There is no client 'nobody'", 1),
+        (["--limit", "0"], "--limit is at least 1", 2),
     ]:
-        with pytest.raises(CommandError, match=message):
+        with pytest.raises(CommandError, match=message) as caught:
             run("list_tokens", *options)
+        assert caught.value.returncode == code
 
     def refuse(**_):
         raise TemporarilyUnavailable
@@ -463,7 +473,7 @@ def test_purge_tokens_stops_when_its_time_is_up(run, run_json):
 
     text = run("purge_tokens", "--max-seconds", "0", "--batch-size", "2")
     assert text.startswith("Removed 2 sessions, ")
-    assert "run it again to go on" in text
+    assert "run it again, or for longer" in text
 
     assert run_json("purge_tokens", "--max-seconds", "60")["sessions"] == 3
 
@@ -502,8 +512,11 @@ def test_purge_tokens_says_how_far_it_came_when_the_database_refuses(run, refusi
     ],
 )
 def test_purge_tokens_says_what_is_wrong(run, options, message):
-    with pytest.raises(CommandError, match=message):
+    with pytest.raises(CommandError, match=message) as caught:
         run("purge_tokens", *options)
+
+    if options == ["--batch-size", "0"]:  # The parser of options ends the process by itself.
+        assert caught.value.returncode == 2
 
 
 @pytest.mark.django_db(transaction=True)

@@ -170,6 +170,17 @@ def test_a_lifetime_that_was_shortened_counts_at_once(web_client, user):
     assert listed.expires_at == going.issued_at + 2 * HOUR
 
 
+def test_older_sessions_are_listed_though_the_newest_are_over(web_client, spa_client, user):
+    live = sorted(make_session(spa_client, user).pk for _ in range(3))
+    time.sleep(0.002)
+    make_sessions(10, web_client, user, issued_at=timezone.now() - 3 * HOUR)
+    web_client.session_lifetime = 2 * HOUR
+    web_client.save()
+
+    assert [session.session_id for session in list_sessions(limit=2)] == [live[2], live[1]]
+    assert [session.session_id for session in list_sessions()] == live[::-1]
+
+
 def test_a_session_is_listed_with_all_that_tells_it_from_others(web_client, user, refresh):
     issued = issue_tokens(client=web_client, user=user, scope="openid email")
     refresh(web_client, issued["refresh_token"])
@@ -479,6 +490,7 @@ def test_a_session_that_is_refreshed_meanwhile_is_idle_no_longer(web_client, use
 def test_a_long_revocation_goes_on_to_mean_the_same_instant(web_client, user):
     instant = timezone.now() - HOUR
     idle = make_session(web_client, user, issued_at=instant - HOUR, rotated_at=instant - HOUR)
+    time.sleep(0.002)
     busy = make_session(web_client, user, issued_at=instant - HOUR, rotated_at=instant + 0.5 * SECOND)
 
     ended = revoke_sessions(

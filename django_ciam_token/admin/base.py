@@ -19,6 +19,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -49,12 +50,25 @@ class Confirmation:
     """Breadcrumbs between the list and this page: addresses and titles."""
 
 
+# Whoever may see a list must not be able to ask for these by a filter in its address.
+_HIDDEN_FIELDS: Final = frozenset({"encrypted_private_key", "secret_digest", "nonce", "session_auth_hash"})
+UNCERTAIN: Final = gettext_lazy(
+    "The database refused; it may have happened all the same. Look before you try again."
+)
+
+
 class TokenAdmin(_ModelAdmin):
     """Addresses, permissions and confirmations."""
 
     class Media:
         css = {"all": ("django_ciam_token/admin.css",)}
         js = ("django_ciam_token/admin.js",)
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Refuse filters by what no page shows: their answers would tell it, letter by letter."""
+        if _HIDDEN_FIELDS.intersection(lookup.split("__")):
+            return False
+        return super().lookup_allowed(lookup, value, request)
 
     def route(self, pattern: str, view: View, name: str) -> URLPattern:
         """Return a URL for a view of staff; its name is ``<app>_<name>``."""

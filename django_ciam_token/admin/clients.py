@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import unquote
+from django.db import router, transaction
 from django.db.models import Max, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
@@ -22,7 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token.admin import bounds, shown_once
-from django_ciam_token.admin.base import Confirmation, TokenAdmin, copyable, is_confirmed
+from django_ciam_token.admin.base import UNCERTAIN, Confirmation, TokenAdmin, copyable, is_confirmed
 from django_ciam_token.admin.client_form import ClientForm, OverlapForm
 from django_ciam_token.callers import Caller
 from django_ciam_token.clients import add_first_secret, rotate_client_secret, secret_to_keep
@@ -30,6 +31,7 @@ from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client, ClientSecret, RefreshToken, RevocationReason, SessionState
 from django_ciam_token.session_management import revoke_sessions, select_sessions
 from django_ciam_token.statistics import session_figures
+from django_ciam_token.transactions import retry
 
 if TYPE_CHECKING:
     _SecretInline = admin.TabularInline[ClientSecret, Client]
@@ -208,15 +210,25 @@ class ClientAdmin(TokenAdmin):
         return None
 
     def _write_switch(self, request: HttpRequest, clients: list[int], *, on: bool) -> None:
-        changed = Client.objects.filter(pk__in=clients, is_active=not on)
-        switched = list(changed)
-        changed.update(is_active=on)
         message = _("Enabled.") if on else _("Disabled.")
         operator: Any = request.user.pk
-        if switched:
-            entries = Client.objects.filter(pk__in=[client.pk for client in switched])
-            LogEntry.objects.log_actions(operator, entries, CHANGE, message)
-        messages.success(request, message)
+        using = router.db_for_write(Client)
+        changed = Client.objects.using(using).filter(pk__in=clients, is_active=not on)
+
+        def write() -> None:
+            with transaction.atomic(using=using):
+                switched = list(changed.values_list("pk", flat=True))
+                changed.update(is_active=on)
+                if switched:
+                    entries = Client.objects.using(using).filter(pk__in=switched)
+                    LogEntry.objects.log_actions(operator, entries, CHANGE, message)
+
+        try:
+            retry(write, using=using)
+        except TemporarilyUnavailable:
+            messages.error(request, UNCERTAIN)
+        else:
+            messages.success(request, message)
 
     # One client
 
@@ -256,7 +268,9 @@ class ClientAdmin(TokenAdmin):
         for session in sessions[:_NEWEST_SESSIONS]:
             session.client = client
             rows.append((self.url("refreshtoken_change", session.pk), session, session.state(now)))
-        live = select_sessions(client=client).order_by("-pk").values_list("pk", flat=True)
+        # Among the newest: once all sessions of a client were ended, there may be millions to look through.
+        among = bounds.newest(RefreshToken.objects.filter(client=client))
+        live = among.filter(revoked_at=None, expires_at__gt=now).order_by("-pk").values_list("pk", flat=True)
         newest = len(live[: _MOST_COUNTED + 1]) if rows else 0
         return {
             "newest_sessions": rows,
@@ -458,13 +472,19 @@ class ClientAdmin(TokenAdmin):
         }
         if along > _MOST_DELETED_ALONG:
             remedy = _(
-                "Too many sessions to delete at once. Disable the client, end its sessions, and purge."
+                "Too many sessions to delete at once. Disable the client and end its sessions; when "
+                "purge_tokens has removed them (REVOKED_RETENTION), delete it."
             )
             return [str(client) for client in clients], count, set(), [remedy]
-        lacking = set()
+        # What models of the site refer to clients or sessions is Django's to judge.
+        _listed, others, lacking, protected = super().get_deleted_objects(clients, request)
+        ours = {str(model._meta.verbose_name_plural) for model in (Client, ClientSecret, RefreshToken)}
+        count.update({name: number for name, number in others.items() if str(name) not in ours})
+        lacking = {str(name) for name in lacking}
+        lacking -= {str(model._meta.verbose_name) for model in (ClientSecret, RefreshToken)}
         if along and not request.user.has_perm("django_ciam_token.delete_refreshtoken"):
             lacking.add(str(RefreshToken._meta.verbose_name))
-        return [str(client) for client in clients], count, lacking, []
+        return [str(client) for client in clients], count, lacking, protected
 
 
 def _is_live(secret: ClientSecret, now: datetime) -> bool:

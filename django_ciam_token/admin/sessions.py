@@ -24,7 +24,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from django_ciam_token.admin import bounds, session_list, user_agents
-from django_ciam_token.admin.base import Confirmation, ReadOnlyAdmin, is_confirmed
+from django_ciam_token.admin.base import UNCERTAIN, Confirmation, ReadOnlyAdmin, is_confirmed
 from django_ciam_token.callers import Caller
 from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
 from django_ciam_token.models import RefreshToken, RevocationReason, SecurityEvent, SessionState
@@ -268,7 +268,7 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
                 caller=Caller.of(request),
             )
         except TemporarilyUnavailable:
-            messages.error(request, _REFUSED)
+            messages.error(request, UNCERTAIN)
             return HttpResponseRedirect(back)
         if ended:
             self.log_change(request, session, _("Ended."))

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from django_ciam_token import signing_keys
-from django_ciam_token.admin.base import Confirmation, ReadOnlyAdmin, is_confirmed
+from django_ciam_token.admin.base import UNCERTAIN, Confirmation, ReadOnlyAdmin, is_confirmed
 from django_ciam_token.admin.lifecycle import picture
 from django_ciam_token.callers import Caller
 from django_ciam_token.conf import SIGNING_ALGORITHMS, ciam_settings
@@ -149,7 +149,7 @@ class SigningKeyAdmin(ReadOnlyAdmin):
                 caller=Caller.of(request),
             )
         except TemporarilyUnavailable:
-            messages.error(request, _("The database refused; nothing was changed. Try again."))
+            messages.error(request, UNCERTAIN)
             return HttpResponseRedirect(back)
         self.log_addition(request, key, title)
         messages.success(request, _("Key %(kid)s was made.") % {"kid": key.kid})
@@ -165,7 +165,8 @@ class SigningKeyAdmin(ReadOnlyAdmin):
         if not retired:
             messages.info(request, _("There is no retired key."))
             return HttpResponseRedirect(back)
-        if not is_confirmed(request):
+        named = request.POST.getlist("kid")
+        if not is_confirmed(request) or not named:
             return self.confirm(
                 request,
                 Confirmation(
@@ -175,15 +176,17 @@ class SigningKeyAdmin(ReadOnlyAdmin):
                     details=[_("Tokens that they signed and that have not expired yet are refused.")],
                     button=_("Yes, remove them"),
                     cancel_url=back,
+                    # Those that were named, not one that was retired in the meantime.
+                    hidden=[("kid", key.kid) for key in retired],
                 ),
             )
         try:
-            removed = signing_keys.remove_retired(now=now)
+            removed = signing_keys.remove_retired(kids=named, now=now)
         except TemporarilyUnavailable:
-            messages.error(request, _("The database refused; nothing was changed. Try again."))
+            messages.error(request, UNCERTAIN)
             return HttpResponseRedirect(back)
         operator: Any = request.user.pk
-        entries = SigningKey.objects.filter(pk__in=[key.pk for key in retired])
+        entries = SigningKey.objects.filter(pk__in=[key.pk for key in retired if key.kid in named])
         LogEntry.objects.log_actions(operator, entries, CHANGE, _("Removed from the JWK Set."))
         text = ngettext("%(count)d key was removed.", "%(count)d keys were removed.", removed)
         messages.success(request, text % {"count": removed})

@@ -36,7 +36,7 @@ class Command(TokenCommand):
         """Print the sessions."""
         limit = options["limit"]
         if limit < 1:
-            raise CommandError("--limit is at least 1.")
+            raise CommandError("--limit is at least 1.", returncode=2)
         user = None if options["user"] is None else find_user(options["user"])
         client = None if options["client"] is None else find_client(options["client"])
         try:

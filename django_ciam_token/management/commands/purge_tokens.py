@@ -38,7 +38,12 @@ class Command(TokenCommand):
             default=BATCH_SIZE,
             help=f"How many rows are removed in one transaction; {BATCH_SIZE} if left out.",
         )
-        parser.add_argument("--max-seconds", type=float, help="Stop after this time; the next run goes on.")
+        parser.add_argument(
+            "--max-seconds",
+            type=float,
+            help="Stop after this time. Every run begins at the oldest session, so leave time to walk past "
+            "those that still live.",
+        )
         parser.add_argument(
             "--events-older-than",
             type=duration,
@@ -50,7 +55,7 @@ class Command(TokenCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Purge and say what was removed."""
         if options["batch_size"] < 1:
-            raise CommandError("--batch-size is at least 1.")
+            raise CommandError("--batch-size is at least 1.", returncode=2)
         done = PurgeResult()
         # Silent while it is quick; every batch with --verbosity 2.
         pause = 0.0 if options["verbosity"] > 1 else _PAUSE
@@ -79,7 +84,7 @@ class Command(TokenCommand):
             return
         self.stdout.write(f"Removed {_text(result)}.")
         if not result.finished:
-            self.stdout.write("The time was up before the end; run it again to go on.")
+            self.stdout.write("The time was up before the end; run it again, or for longer.")
 
 
 def _text(result: PurgeResult) -> str:

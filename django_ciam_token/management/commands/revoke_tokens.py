@@ -79,7 +79,8 @@ class Command(TokenCommand):
         if not criteria and not ends_all:
             raise CommandError(
                 "Say which sessions to end: --user, --client, --session, --token, --issued-before, "
-                "--idle-since, or --all."
+                "--idle-since, or --all.",
+                returncode=2,
             )
         whose = _describe(criteria)
         if options["dry_run"]:
@@ -182,7 +183,7 @@ def _session_of_token() -> uuid.UUID:
 
 def _count(criteria: dict[str, Any]) -> int:
     try:
-        return retry(select_sessions(**criteria).count, using=database())
+        return retry(select_sessions(**criteria, expired_lately=True).count, using=database())
     except TemporarilyUnavailable as error:
         raise CommandError("The database refused; nothing was changed. Try again.") from error
 

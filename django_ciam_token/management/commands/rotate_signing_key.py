@@ -52,7 +52,10 @@ class Command(TokenCommand):
                 actor=operator_name(),
             )
         except TemporarilyUnavailable as error:
-            raise CommandError("The database refused; nothing was changed. Try again.") from error
+            raise CommandError(
+                "The database refused; there may be a new key all the same. Look with list_signing_keys "
+                "before you try again."
+            ) from error
         if options["json"]:
             self.write_json({"kid": key.kid, "alg": key.algorithm, "active_at": key.active_at.isoformat()})
             return
