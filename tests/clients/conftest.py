@@ -1,4 +1,4 @@
-"""The example project, served by gunicorn, for client libraries that know nothing of this package."""
+"""The example project, served by WSGI and by ASGI, for client libraries that know nothing of this package."""
 
 import importlib.util
 import json
@@ -19,10 +19,12 @@ import pytest
 
 EXAMPLE_PROJECT: Final = Path(__file__).resolve().parents[2] / "example_project"
 SECONDS_TO_START: Final = 30
+SERVERS: Final = {
+    "gunicorn": ["config.wsgi:application", "--no-control-socket", "--bind", "127.0.0.1:{port}"],
+    "uvicorn": ["config.asgi:application", "--host", "127.0.0.1", "--port", "{port}"],
+}
 
-_missing = [
-    name for name in ("authlib", "gunicorn", "requests_oauthlib") if not importlib.util.find_spec(name)
-]
+_missing = [name for name in ("authlib", "requests_oauthlib", *SERVERS) if not importlib.util.find_spec(name)]
 _missing += [name for name in ("node", "npm") if not shutil.which(name)]
 if _missing and os.environ.get("CIAM_REQUIRE_CLIENTS") == "1":
     raise pytest.UsageError(f"CIAM_REQUIRE_CLIENTS=1, but there is no {', '.join(_missing)}")
@@ -80,8 +82,10 @@ class TokenService:
         return answer
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenService]:
+@pytest.fixture(scope="session", params=SERVERS)
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TokenService]:
     folder = tmp_path_factory.mktemp("service")
     port = _free_port()
     base_url = f"http://127.0.0.1:{port}"
@@ -99,12 +103,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenService]:
     running.manage("migrate", "--verbosity", "0")
     create_user = "from django.contrib.auth.models import User; User.objects.create_user({!r}, password={!r})"
     running.manage("shell", "--command", create_user.format(running.username, running.password))
-    log = folder / "gunicorn.log"
-    command = ["-m", "gunicorn", "config.wsgi:application", "--no-control-socket"]
-    command += ["--bind", f"127.0.0.1:{port}", "--workers", "2"]
+    log = folder / "server.log"
+    arguments = [argument.format(port=port) for argument in SERVERS[request.param]]
     with log.open("w") as output:
         server = subprocess.Popen(
-            [sys.executable, *command], cwd=EXAMPLE_PROJECT, env=environment, stdout=output, stderr=output
+            [sys.executable, "-m", request.param, *arguments, "--workers", "2"],
+            cwd=EXAMPLE_PROJECT,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
     try:
         _wait_until_it_answers(running, server, log)
@@ -126,7 +133,7 @@ def _wait_until_it_answers(service: TokenService, server: subprocess.Popen[bytes
     give_up_at = time.monotonic() + SECONDS_TO_START
     while not _answers(service):
         if server.poll() is not None or time.monotonic() > give_up_at:
-            pytest.fail(f"gunicorn does not answer:\n{log.read_text()}")
+            pytest.fail(f"the server does not answer:\n{log.read_text()}")
         time.sleep(0.1)
 
 

@@ -1,9 +1,11 @@
 """requests-oauthlib refreshes tokens, and PyJWT verifies them with the published JWK Set."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
 import pytest
+import requests
 from oauthlib.oauth2 import InvalidGrantError
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
@@ -97,3 +99,18 @@ def test_requests_oauthlib_refreshes_by_itself_before_a_request(service: TokenSe
 
     assert resource.request.headers["Authorization"] == f"Bearer {updates[0]['access_token']}"
     assert updates[0]["refresh_token"] != first["refresh_token"]
+
+
+def test_one_token_sent_ten_times_at_once_has_one_successor(service: TokenService) -> None:
+    client, first = service.first_tokens("web")
+    form = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
+    secret = credentials(client, "client_secret_basic")["auth"]
+
+    def refresh(_attempt: int) -> requests.Response:
+        return requests.post(service.token_endpoint, data=form, auth=secret, timeout=30)
+
+    with ThreadPoolExecutor(10) as threads:
+        answers = list(threads.map(refresh, range(10)))
+
+    assert [answer.status_code for answer in answers] == [200] * 10
+    assert len({answer.json()["refresh_token"] for answer in answers}) == 1

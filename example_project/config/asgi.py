@@ -1,0 +1,9 @@
+"""The ASGI application of the example project; for more than a trial set ``conn_max_age`` to 0."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+application = get_asgi_application()
