@@ -1,16 +1,19 @@
-"""The command line: ``python -m benchmarks [--quick] [--parts PART …] [--only SERVER …]``."""
+"""The command line: ``python -m benchmarks [--quick] [--parts PART …] [--only SERVER …] [--database …]``."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from contextlib import closing
 from dataclasses import replace
 
 from benchmarks import growth, report
 from benchmarks.comparison import FULL, QUICK, compare
-from benchmarks.measuring import PostgreSQL
+from benchmarks.databases import DatabaseServer, MariaDB, PostgreSQL, SQLite
 from benchmarks.purge import purge
 from benchmarks.servers import SERVERS
+
+PARTS = ("comparison", "growth", "churn", "purge")
 
 
 def main() -> None:
@@ -20,26 +23,49 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of servers")
     parser.add_argument("--rounds", type=int, help="how often each is measured; 5 if left out, 1 if quick")
     parser.add_argument("--threads", action="store_true", help="gthread workers instead of sync ones")
-    parts = ("comparison", "growth", "churn", "purge")
-    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="all if left out")
+    parser.add_argument(
+        "--database",
+        choices=("postgresql", "mariadb", "sqlite"),
+        default="postgresql",
+        help="PostgreSQL if left out; on the others there is the comparison only, without the floor",
+    )
     arguments = parser.parse_args()
-    url = os.environ.get("POSTGRESQL_URL", "postgres://root@127.0.0.1:5432")
     plan = QUICK if arguments.quick else FULL
     if arguments.rounds:
         plan = replace(plan, rounds=arguments.rounds)
     servers = [server for server in SERVERS if not arguments.only or server.name in arguments.only]
-    postgresql = PostgreSQL(url)
-    print(report.machine(postgresql.version()))
-    grown = growth.QUICK if arguments.quick else growth.FULL
-    if "comparison" in arguments.parts:
-        measured = compare(postgresql, url, plan, servers=servers, threads=arguments.threads)
-        print(report.comparison(measured), flush=True)
-    if "growth" in arguments.parts:
-        print(growth.grow(postgresql, url, grown), flush=True)
-    if "churn" in arguments.parts:
-        print(growth.churn(postgresql, url, grown), flush=True)
-    if "purge" in arguments.parts:
-        print(purge(postgresql, url, 20_000 if arguments.quick else 1_000_000), flush=True)
+    parts = tuple(arguments.parts or PARTS)
+    if arguments.database != "postgresql":
+        if set(arguments.parts or ()) - {"comparison"}:
+            parser.error("growth, churn and purge look into the tables of PostgreSQL")
+        parts = ("comparison",)
+        servers = [server for server in servers if not server.needs_postgresql]
+    with closing(_database_server(arguments.database)) as databases:
+        print(report.machine(databases.version()), flush=True)
+        if "comparison" in parts:
+            measured = compare(databases, plan, servers=servers, threads=arguments.threads)
+            print(report.comparison(measured), flush=True)
+        if isinstance(databases, PostgreSQL):
+            _grow(databases, parts, is_quick=arguments.quick)
+
+
+def _database_server(name: str) -> DatabaseServer:
+    if name == "sqlite":
+        return SQLite()
+    if name == "mariadb":
+        return MariaDB(os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306"))
+    return PostgreSQL(os.environ.get("POSTGRESQL_URL", "postgres://root@127.0.0.1:5432"))
+
+
+def _grow(postgresql: PostgreSQL, parts: tuple[str, ...], *, is_quick: bool) -> None:
+    plan = growth.QUICK if is_quick else growth.FULL
+    if "growth" in parts:
+        print(growth.grow(postgresql, plan), flush=True)
+    if "churn" in parts:
+        print(growth.churn(postgresql, plan), flush=True)
+    if "purge" in parts:
+        print(purge(postgresql, 20_000 if is_quick else 1_000_000), flush=True)
 
 
 main()

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.measuring import PostgreSQL, cpu_seconds, is_there, memory_bytes
+from benchmarks.databases import DatabaseServer
+from benchmarks.measuring import cpu_seconds, is_there, memory_bytes
 from benchmarks.servers import SERVERS, Running, Server, start
 
 MANY: Final = 16
@@ -48,27 +49,26 @@ class Measured:
 
 
 def compare(
-    postgresql: PostgreSQL,
-    url: str,
+    databases: DatabaseServer,
     plan: Plan,
     *,
     servers: Sequence[Server] = SERVERS,
     threads: bool = False,
 ) -> dict[str, Measured]:
-    """Measure servers alternately on PostgreSQL; return what was seen by name."""
+    """Measure servers alternately on one database server; return what was seen by name."""
     with ExitStack() as stack:
         all_measured = {}
         for server in servers:
-            running = started(stack, server, postgresql, url, server.name, chains=MANY, threads=threads)
+            running = started(stack, server, databases, server.name, chains=MANY, threads=threads)
             all_measured[server.name] = Measured(running)
         for measured in all_measured.values():
             measured.running.load(connections=MANY, seconds=plan.seconds_warm)
-        postgresql.checkpoint()
+        databases.checkpoint()
         for measured in all_measured.values():
             # Each page is written to the WAL in full once after a checkpoint; that is not of interest.
             measured.running.load(connections=MANY, seconds=plan.seconds_warm)
         for number in range(plan.rounds):
-            take_turns(all_measured.values(), postgresql, many=plan.seconds_many, one=plan.seconds_one)
+            take_turns(all_measured.values(), databases, many=plan.seconds_many, one=plan.seconds_one)
             print(f"  round {number + 1} of {plan.rounds}", flush=True)
         for measured in all_measured.values():
             measured.described = measured.running.described()
@@ -76,48 +76,51 @@ def compare(
 
 
 def started(
-    stack: ExitStack, server: Server, postgresql: PostgreSQL, url: str, name: str, **options: Any
+    stack: ExitStack, server: Server, databases: DatabaseServer, name: str, **options: Any
 ) -> Running:
     """Start a server on a database of that name, and see to it that both are gone in the end."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
     database = f"benchmark_{name}"
-    postgresql.create(database)
-    stack.callback(postgresql.drop, database)
-    running = start(server, database_url=f"{url}/{database}", folder=folder, **options)
+    databases.create(database)
+    stack.callback(databases.drop, database)
+    running = start(server, database_url=databases.url(database), folder=folder, **options)
     stack.callback(running.stop)
     return running
 
 
-def take_turns(servers: Iterable[Measured], postgresql: PostgreSQL, *, many: float, one: float) -> None:
+def take_turns(servers: Iterable[Measured], databases: DatabaseServer, *, many: float, one: float) -> None:
     """Measure each server once: with many connections and with one, for so many seconds."""
     for measured in servers:
-        measured.many.append(observe(measured.running, postgresql, MANY, many))
-        measured.one.append(observe(measured.running, postgresql, 1, one))
+        measured.many.append(observe(measured.running, databases, MANY, many))
+        measured.one.append(observe(measured.running, databases, 1, one))
 
 
-def observe(running: Running, postgresql: PostgreSQL, connections: int, seconds: float) -> dict[str, Any]:
+def observe(running: Running, databases: DatabaseServer, connections: int, seconds: float) -> dict[str, Any]:
     """Run the load, and add to what it says what the server and the database used meanwhile."""
     database = running.database_url.rpartition("/")[2]
     workers = running.workers
     before = sum(map(cpu_seconds, workers))
-    database_before = postgresql.cpu_seconds(database)
-    wal = postgresql.wal_bytes()
+    database_before = databases.cpu_seconds(database)
+    log_before = databases.log_bytes()
     result = running.load(connections=connections, seconds=seconds)
-    wal = postgresql.wal_bytes() - wal
-    database_after = postgresql.cpu_seconds(database)
+    log_after = databases.log_bytes()
+    database_after = databases.cpu_seconds(database)
     server_cpu = sum(map(cpu_seconds, workers)) - before
     if not all(map(is_there, workers)):
         log = running.log.read_text(errors="replace")[-2000:]
         raise RuntimeError(f"{running.server.name}: a worker ended while it was measured: {log}")
     requests = result["requests"]
-    is_local = database_before is not None and database_after is not None
+
+    def per_refresh(before: float | None, after: float | None) -> float | None:
+        return None if before is None or after is None else (after - before) / requests
+
     return {
         **result,
         "rate": requests / result["elapsed"],
         "server_cpu": server_cpu / requests,
-        "database_cpu": (database_after - database_before) / requests if is_local else None,  # type: ignore[operator]
+        "database_cpu": per_refresh(database_before, database_after),
         "load_cpu": result["cpu"] / requests,
-        "wal": wal / requests,
+        "log": per_refresh(log_before, log_after),
         "memory": max(map(memory_bytes, workers)),
         "at": time.time(),
     }

@@ -12,7 +12,7 @@ from typing import Any, Final
 import psycopg
 
 from benchmarks.comparison import MANY, Measured, observe, started, take_turns
-from benchmarks.measuring import PostgreSQL
+from benchmarks.databases import PostgreSQL
 from benchmarks.report import milliseconds, table
 from benchmarks.servers import ROOT, SERVERS, Running, run
 
@@ -45,14 +45,12 @@ FULL: Final = Plan(
 )
 
 
-def grow(postgresql: PostgreSQL, url: str, plan: Plan) -> str:
+def grow(postgresql: PostgreSQL, plan: Plan) -> str:
     """Refresh sessions among more and more others, alternately; return a table."""
     with ExitStack() as stack:
         measured = {}
         for size in plan.sizes:
-            running = started(
-                stack, _OURS, postgresql, url, f"grown_{size}", chains=plan.chosen, sessions=size
-            )
+            running = started(stack, _OURS, postgresql, f"grown_{size}", chains=plan.chosen, sessions=size)
             measured[size] = Measured(running)
             print(f"  {size:,} sessions", flush=True)
         for one in measured.values():
@@ -87,11 +85,11 @@ def _grown(measured: Mapping[int, Measured]) -> str:
     return table(header, rows)
 
 
-def churn(postgresql: PostgreSQL, url: str, plan: Plan) -> str:
+def churn(postgresql: PostgreSQL, plan: Plan) -> str:
     """Refresh few sessions many times; return a table of before and after."""
     many = plan.refreshed
     with ExitStack() as stack:
-        running = started(stack, _OURS, postgresql, url, "churned", chains=many, sessions=many)
+        running = started(stack, _OURS, postgresql, "churned", chains=many, sessions=many)
         running.load(connections=MANY, seconds=plan.seconds)
         rows = [_churned("before", running, postgresql, plan)]
         _refresh(running, plan.refreshes)

@@ -1,4 +1,4 @@
-"""What processes and the database have used so far; differences of two readings are what is reported.
+"""What processes have used so far; differences of two readings are what is reported.
 
 CPU time is the trustworthy figure on a machine that does other things as well: it hardly depends on them.
 """
@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
-
-import psycopg
 
 
 def cpu_seconds(pid: int) -> float:
@@ -46,49 +43,3 @@ def memory_bytes(pid: int) -> int:
         text = Path(f"/proc/{pid}/status").read_text()
         [line] = [line for line in text.splitlines() if line.startswith("VmRSS:")]
     return int(line.split()[1]) * 1024
-
-
-class PostgreSQL:
-    """A PostgreSQL server, asked by somebody who does not take part."""
-
-    def __init__(self, url: str) -> None:
-        self.connection = psycopg.connect(f"{url}/postgres", autocommit=True)
-
-    def version(self) -> str:
-        """Return what the server calls itself."""
-        return "PostgreSQL " + str(self._one("SHOW server_version"))
-
-    def create(self, name: str) -> None:
-        """Make an empty database, in place of one of that name."""
-        self.drop(name)
-        self.connection.execute(f'CREATE DATABASE "{name}"')
-
-    def drop(self, name: str) -> None:
-        """Remove a database, if there is one."""
-        self.connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
-    def checkpoint(self) -> None:
-        """Write everything out, so that no checkpoint falls into what is measured, if the role may."""
-        try:
-            self.connection.execute("CHECKPOINT")
-        except psycopg.errors.InsufficientPrivilege:
-            return
-
-    def wal_bytes(self) -> int:
-        """Return how much WAL was ever written, by anybody on this server."""
-        return int(self._one("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn"))
-
-    def cpu_seconds(self, database: str) -> float | None:
-        """Return the CPU time of the backends of a database; None if the server is on another host."""
-        pids = self.connection.execute(
-            "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'",
-            [database],
-        ).fetchall()
-        if not all(Path(f"/proc/{pid}").exists() for (pid,) in pids):
-            return None
-        return sum(cpu_seconds(pid) for (pid,) in pids)
-
-    def _one(self, query: str) -> Any:
-        row = self.connection.execute(query).fetchone()
-        assert row is not None
-        return row[0]

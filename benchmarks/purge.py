@@ -14,7 +14,7 @@ from typing import Final
 
 import psycopg
 
-from benchmarks.measuring import PostgreSQL
+from benchmarks.databases import PostgreSQL
 from benchmarks.report import table
 from benchmarks.servers import ROOT, SERVERS, environment_of, run
 
@@ -57,7 +57,7 @@ _ALL: Final = (
 )
 
 
-def purge(postgresql: PostgreSQL, url: str, rows: int) -> str:
+def purge(postgresql: PostgreSQL, rows: int) -> str:
     """Let each remove as many expired rows; return a table."""
     lines = []
     for one in _ALL:
@@ -66,10 +66,10 @@ def purge(postgresql: PostgreSQL, url: str, rows: int) -> str:
         postgresql.create(database)
         try:
             with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-                environment = environment_of(server, f"{url}/{database}", Path(folder))
+                environment = environment_of(server, postgresql.url(database), Path(folder))
                 target = str(Path(folder) / "target.json")
                 run("benchmarks.seed", server.site, "1", target, environment=environment)
-                _fill(one, f"{url}/{database}", rows, environment)
+                _fill(one, postgresql.url(database), rows, environment)
                 seconds, memory = _timed(one.command, environment)
         finally:
             postgresql.drop(database)

@@ -54,7 +54,7 @@ def comparison(measured: Mapping[str, Measured]) -> str:
                 milliseconds(one.median("database_cpu")),
                 milliseconds(one.median("load_cpu")),
                 described["statements"],
-                f"{one.median('wal'):.0f}",
+                _whole(one.median("log")),
                 f"{(one.median('memory') or 0) / 2**20:.0f}",
                 described["jwts"],
             ]
@@ -77,7 +77,7 @@ def comparison(measured: Mapping[str, Measured]) -> str:
                 "database CPU ms",
                 "load CPU ms",
                 "statements",
-                "WAL bytes",
+                "log bytes",
                 "MiB a worker",
                 "JWTs signed",
             ],
@@ -87,6 +87,10 @@ def comparison(measured: Mapping[str, Measured]) -> str:
     if ratios:
         parts.append(table(["ours divided by", "req/s, 16", "server CPU", "database CPU"], ratios))
     return "\n\n".join(parts)
+
+
+def _whole(number: float | None) -> str:
+    return "-" if number is None else f"{number:.0f}"
 
 
 def _ratio(ours: Measured, other: Measured, figure: str) -> str:

@@ -29,6 +29,7 @@ class Server:
     label: str
     site: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    needs_postgresql: bool = False
 
     @property
     def application(self) -> str:
@@ -43,7 +44,7 @@ class Server:
 SERVERS: Final = (
     Server(name="ours", label="ours, RS256", site="ours"),
     Server(name="ours_es256", label="ours, ES256", site="ours", environment={"BENCHMARK_ALGORITHM": "ES256"}),
-    Server(name="floor", label="floor", site="floor"),
+    Server(name="floor", label="floor", site="floor", needs_postgresql=True),
     Server(name="authlib", label="Authlib", site="authlib", environment={"AUTHLIB_INSECURE_TRANSPORT": "1"}),
     Server(name="simplejwt", label="simplejwt", site="simplejwt"),
     Server(

@@ -24,5 +24,14 @@ def uuid7() -> uuid.UUID:
 
 def lowest_uuid7(at: datetime) -> uuid.UUID:
     """Return the bound below all UUIDs that `uuid7` gives from an instant on: a key range is a time range."""
-    milliseconds = max(0, int(at.timestamp() * 1_000))
-    return uuid.UUID(int=(milliseconds & 0xFFFF_FFFF_FFFF) << 80)
+    return lowest_of_millisecond(max(0, int(at.timestamp() * 1_000)))
+
+
+def lowest_of_millisecond(number: int) -> uuid.UUID:
+    """Return the bound below all UUIDs that `uuid7` gives from a millisecond on, counted from 1970."""
+    return uuid.UUID(int=(number & 0xFFFF_FFFF_FFFF) << 80)
+
+
+def millisecond(key: uuid.UUID) -> int:
+    """Return when `uuid7` gave a UUID, in milliseconds since 1970."""
+    return key.int >> 80

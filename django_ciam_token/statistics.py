@@ -7,19 +7,20 @@ error of about one in the square root of n, and one with none may still have a f
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from datetime import timezone as datetime_timezone
 from typing import Final
 
-from django.db import connections, router
-from django.db.models import Count, QuerySet, Sum
-from django.db.models.expressions import RawSQL
+from django.db import router
+from django.db.models import Count, Sum
 from django.db.models.functions import TruncDate
 
 from django_ciam_token.models import EventType, RefreshCount, RefreshToken, SecurityEvent
 from django_ciam_token.purging import is_over
+from django_ciam_token.sampling import Part, rows_by_estimate, sample
 from django_ciam_token.sessions import database
 
 EXACT_UP_TO: Final = 100_000
@@ -46,7 +47,7 @@ class SessionFigures:
 
 
 def session_figures(*, now: datetime, clients: Collection[int] | None = None) -> SessionFigures:
-    """Count live sessions by client, or estimate them; in at most three statements.
+    """Count live sessions by client, or estimate them; in few statements, or a hundred short ones on MariaDB.
 
     Args:
         now: the present.
@@ -56,16 +57,18 @@ def session_figures(*, now: datetime, clients: Collection[int] | None = None) ->
     sessions = RefreshToken.objects.using(using)
     total = sessions.order_by()[: EXACT_UP_TO + 1].count()
     is_estimate = total > EXACT_UP_TO
-    counted: QuerySet[RefreshToken] = sessions
-    share = 1.0
+    parts: list[Part] = [(sessions, 1.0)]
     if is_estimate:
-        total = max(total, _rows_by_estimate(using))
-        counted, share = _sample(sessions, total=total, using=using), min(1.0, SAMPLE / total)
-    if clients is not None:
-        counted = counted.filter(client__in=clients)
-    live = counted.filter(revoked_at=None, expires_at__gt=now).order_by().values_list("client")
-    figures = {client: round(number / share) for client, number in live.annotate(number=Count("pk"))}
-    return SessionFigures(total=total, is_estimate=is_estimate, live=figures)
+        total = max(total, rows_by_estimate(using))
+        parts = sample(sessions, size=SAMPLE, total=total)
+    figures: Counter[int] = Counter()
+    for rows, stands_for in parts:
+        live = rows.filter(revoked_at=None, expires_at__gt=now)
+        if clients is not None:
+            live = live.filter(client__in=clients)
+        by_client = live.order_by().values_list("client").annotate(number=Count("pk"))
+        figures.update({client: round(number * stands_for) for client, number in by_client})
+    return SessionFigures(total=total, is_estimate=is_estimate, live=dict(figures))
 
 
 def waiting_for_purge(*, now: datetime) -> tuple[int, bool]:
@@ -123,38 +126,3 @@ def _beginning(days: int, now: datetime) -> tuple[date, datetime]:
     first = utc_day(now) - timedelta(days=days - 1)
     zone = datetime_timezone.utc if _is_aware(now) else None
     return first, datetime(first.year, first.month, first.day, tzinfo=zone)
-
-
-def _rows_by_estimate(using: str) -> int:
-    """Return how large the database believes the table of sessions to be; 0 if we can't ask it."""
-    connection = connections[using]
-    table = RefreshToken._meta.db_table
-    statements = {
-        # Of a partitioned table each part has its own estimate.
-        "postgresql": "SELECT COALESCE(SUM(GREATEST(reltuples, 0)), 0) FROM pg_class WHERE relkind = 'r' AND "
-        "(oid = to_regclass(%s) OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s)::regclass)))",
-        "mysql": "SELECT MAX(table_rows) FROM information_schema.tables WHERE table_schema = DATABASE() "
-        "AND table_name IN (%s, %s)",
-        # Rows are numbered upwards; the newest number is an upper bound, and needs no walk.
-        "sqlite": f"SELECT MAX(rowid) FROM {connection.ops.quote_name(table)}",  # noqa: S608 - a name
-    }
-    # A backend of its own, such as those of CockroachDB and YugabyteDB, has none of these.
-    statement = statements.get(connection.vendor)
-    if statement is None:
-        return 0
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [table] * statement.count("%s"))
-        [estimate] = cursor.fetchone()
-    return int(estimate or 0)
-
-
-def _sample(sessions: QuerySet[RefreshToken], *, total: int, using: str) -> QuerySet[RefreshToken]:
-    """Return about `SAMPLE` of the sessions: random pages on PostgreSQL, elsewhere the newest."""
-    connection = connections[using]
-    if connection.vendor == "postgresql":
-        table = connection.ops.quote_name(RefreshToken._meta.db_table)
-        statement = f"SELECT id FROM {table} TABLESAMPLE SYSTEM (%s)"  # noqa: S608 - a name and a number
-        percent = min(100.0, 100 * SAMPLE / total)
-        return sessions.filter(pk__in=RawSQL(statement, [percent]))  # noqa: S611
-    oldest = sessions.order_by("-pk").values_list("pk", flat=True)[SAMPLE - 1 : SAMPLE].first()
-    return sessions if oldest is None else sessions.filter(pk__gte=oldest)
