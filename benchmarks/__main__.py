@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="three minutes, to see that all of it works")
     parser.add_argument("--only", nargs="*", help="names of servers")
-    parser.add_argument("--rounds", type=int, help="how often each is measured; 5 if left out, 1 if quick")
+    parser.add_argument("--rounds", type=int, help="how often each is measured; 15 if left out, 1 if quick")
     parser.add_argument("--threads", action="store_true", help="gthread workers instead of sync ones")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="all if left out")
     parser.add_argument(

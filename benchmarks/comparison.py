@@ -29,7 +29,8 @@ class Plan:
 
 
 QUICK: Final = Plan(rounds=1, seconds_many=2, seconds_one=1, seconds_warm=1)
-FULL: Final = Plan(rounds=5, seconds_many=6, seconds_one=3, seconds_warm=3)
+# Many short rounds: what disturbs a machine for some seconds then disturbs all of them alike.
+FULL: Final = Plan(rounds=15, seconds_many=2, seconds_one=1, seconds_warm=3)
 
 
 @dataclass

@@ -94,12 +94,14 @@ def _whole(number: float | None) -> str:
 
 
 def _ratio(ours: Measured, other: Measured, figure: str) -> str:
-    """Divide round by round, and return the median with the extremes."""
+    """Divide round by round, and return the median and within what the middle half of the rounds is."""
     pairs = zip(ours.many, other.many, strict=True)
     quotients = sorted(a[figure] / b[figure] for a, b in pairs if a[figure] and b[figure])
     if not quotients:
         return "-"
-    return f"{quotients[len(quotients) // 2]:.3g} ({quotients[0]:.3g} to {quotients[-1]:.3g})"
+    aside = len(quotients) // 4
+    least, median, most = quotients[aside], quotients[len(quotients) // 2], quotients[-1 - aside]
+    return f"{median:.3g} ({least:.3g} to {most:.3g})"
 
 
 def _processor() -> str:
