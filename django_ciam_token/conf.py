@@ -50,7 +50,8 @@ class Option(Generic[T]):
     def __get__(self, instance: Settings | None, owner: type) -> Option[T] | T:
         if instance is None:
             return self
-        value = site_values().get(self.name, self.default)
+        values = getattr(settings, "CIAM_TOKEN", None)
+        value = (values if type(values) is dict else site_values()).get(self.name, self.default)
         parsed = self._parsed
         if parsed is not None and parsed[0] is value:
             return parsed[1]
@@ -72,7 +73,7 @@ def site_values() -> Mapping[str, Any]:
         ImproperlyConfigured: it is not a dict.
     """
     values = getattr(settings, "CIAM_TOKEN", {})
-    if type(values) is dict or isinstance(values, Mapping):
+    if isinstance(values, Mapping):
         return values
     raise ImproperlyConfigured("CIAM_TOKEN must be a dict of settings.")
 
@@ -175,7 +176,7 @@ def _secrets(value: Any) -> tuple[str, ...]:
         or not all(isinstance(secret, (str, bytes)) for secret in value)
     ):
         raise ValueError("must be a list of strings, the one to sign with first")
-    return tuple(secret.decode("latin-1") if isinstance(secret, bytes) else secret for secret in value)
+    return tuple([secret.decode("latin-1") if isinstance(secret, bytes) else secret for secret in value])
 
 
 class Settings:

@@ -292,12 +292,14 @@ def require_user_unchanged(session: RefreshToken) -> None:
     user = session.user
     if user is None or not ciam_settings.END_SESSIONS_ON_PASSWORD_CHANGE:
         return
-    hashes = [session_auth_hash(user)]
+    if constant_time_compare(session.session_auth_hash, session_auth_hash(user)):
+        return
     # As django.contrib.auth does for its own sessions: SECRET_KEY is part of the hash.
     if hasattr(user, "get_session_auth_fallback_hash"):
-        hashes.extend(map(_digest_of_hash, user.get_session_auth_fallback_hash()))
-    if not any(constant_time_compare(session.session_auth_hash, known) for known in hashes):
-        raise InvalidGrant(reason="password_changed")
+        for older in user.get_session_auth_fallback_hash():
+            if constant_time_compare(session.session_auth_hash, _digest_of_hash(older)):
+                return
+    raise InvalidGrant(reason="password_changed")
 
 
 def _digest_of_hash(auth_hash: str) -> str:

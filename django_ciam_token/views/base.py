@@ -35,7 +35,6 @@ from django_ciam_token.client_authentication import authenticate_and_read, read_
 from django_ciam_token.errors import (
     InvalidClient,
     InvalidRequest,
-    LengthRequired,
     OAuthError,
     ServerError,
     TemporarilyUnavailable,
@@ -47,7 +46,7 @@ from django_ciam_token.errors import (
 from django_ciam_token.models import Client
 from django_ciam_token.reading import Reading
 from django_ciam_token.transactions import UNAVAILABLE
-from django_ciam_token.views.form import Form, StrictFormParser
+from django_ciam_token.views.form import SEND_A_FORM, Form, StrictFormParser, read_form
 from django_ciam_token.views.throttling import FailureThrottle
 
 logger = logging.getLogger("django_ciam_token")
@@ -56,7 +55,6 @@ CONTENT_TYPE: Final = "application/json;charset=UTF-8"
 REALM: Final = "oauth2"
 # RFC 6749 §5.1, and §5.2 of its errors.
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-_SEND_A_FORM: Final = "send a form: Content-Type application/x-www-form-urlencoded"
 _SECRET_PARAMETERS: Final = frozenset(
     {"client_secret", "client_assertion", "refresh_token", "access_token", "token", "code", "password"}
 )
@@ -135,34 +133,31 @@ class EndpointView(APIView):
         request.sensitive_post_parameters = "__ALL__"  # type: ignore[attr-defined]
         return super().initialize_request(request, *args, **kwargs)
 
+    def perform_authentication(self, request: Request) -> None:
+        """Leave it until somebody asks for ``request.user``: who sends a request here is its client."""
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse secrets in the query string: they are in the access log already."""
         super().initial(request, *args, **kwargs)
+        if not request._request.META.get("QUERY_STRING"):
+            return
         if str(request.method).lower() not in self.http_method_names:
             return  # 405 says more.
-        if not request.META.get("QUERY_STRING"):
-            return
         for name in sorted(_SECRET_PARAMETERS.intersection(request.query_params)):
             raise InvalidRequest(
                 f"{name} was sent in the query string, where logs keep it; send it in the form body",
                 reason="secret_in_query_string",
             )
 
-    def form(self, request: Request) -> Mapping[str, str]:
+    def form(self, request: Request) -> Form:
         """Return the parameters of the form that was sent.
 
+        Not by way of ``request.data``, which is the same: Django REST framework goes a long way for it.
+
         Raises:
-            InvalidRequest: or one of its subclasses, if it is not what `StrictFormParser` reads.
+            InvalidRequest: or one of its subclasses, if it is not what `read_form` reads.
         """
-        if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
-            raise LengthRequired("send the form with a Content-Length, not in chunks", reason="chunked")
-        form = request.data
-        if isinstance(form, Form):
-            return form
-        # Django REST framework hands out what middleware parsed before, or nothing of an empty body.
-        if form:
-            raise UnsupportedContent(_SEND_A_FORM, reason="not_a_form")
-        return Form()
+        return read_form(request._request)
 
     @sensitive_variables()
     def authenticate_client(
@@ -189,7 +184,7 @@ class EndpointView(APIView):
             InvalidRequest: it names no client, or authenticates in more than one way.
             InvalidClient: it is not who it says it is.
         """
-        credentials = read_credentials(request.META.get("HTTP_AUTHORIZATION"), parameters)
+        credentials = read_credentials(request._request.META.get("HTTP_AUTHORIZATION"), parameters)
         self.failing = {"client_id": credentials.client_id, "address": caller.address}
         found = authenticate_and_read(
             credentials,
@@ -252,7 +247,7 @@ class EndpointView(APIView):
         if isinstance(exc, MethodNotAllowed):
             return WrongMethod(f"use {', '.join(self.allowed_methods)}", reason="wrong_method")
         if isinstance(exc, UnsupportedMediaType):
-            return UnsupportedContent(_SEND_A_FORM, reason="not_a_form")
+            return UnsupportedContent(SEND_A_FORM, reason="not_a_form")
         if isinstance(exc, Throttled):
             wait: float | None = getattr(exc, "wait", None)
             return TooManyRequests(retry_after=None if wait is None else math.ceil(wait))

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import IO, Any, Final
 from urllib.parse import parse_qsl
 
+from django.http import HttpRequest
 from rest_framework.parsers import BaseParser
 
-from django_ciam_token.errors import ContentTooLarge, InvalidRequest, UnsupportedContent
+from django_ciam_token.errors import ContentTooLarge, InvalidRequest, LengthRequired, UnsupportedContent
 
+SEND_A_FORM: Final = "send a form: Content-Type application/x-www-form-urlencoded"
 LARGEST_BODY: Final = 16 * 1024
 _MOST_FIELDS: Final = 100
 # The two parameters that later RFCs allow to be repeated (RFC 8707 §2, RFC 8693 §2.1); not read here.
@@ -21,37 +23,57 @@ class Form(dict[str, str]):
 
 
 class StrictFormParser(BaseParser):
-    """Parses ``application/x-www-form-urlencoded`` into a dict of the parameters that have a value.
-
-    Raises:
-        UnsupportedContent: the content has another charset than UTF-8, or is compressed.
-        ContentTooLarge: the body is longer than `LARGEST_BODY`.
-        InvalidRequest: it is not valid UTF-8, has a NUL, or repeats a parameter.
-    """
+    """Gives `read_form` to whoever asks for ``request.data``."""
 
     media_type = "application/x-www-form-urlencoded"
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Form:
-        """Read and parse a body."""
-        request = (parser_context or {})["request"]
-        charset = request.content_params.get("charset", "utf-8").lower()
-        if charset not in ("utf-8", "utf8"):
-            raise UnsupportedContent("encode the form as UTF-8", reason="wrong_charset")
-        if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
-            raise UnsupportedContent("do not compress the form", reason="compressed_body")
-        body: bytes = stream.read(LARGEST_BODY + 1)
-        if len(body) > LARGEST_BODY:
-            raise ContentTooLarge("the form is larger than 16 KiB", reason="body_too_large")
-        return parse_form(body)
+        """Return the form of the request."""
+        return read_form((parser_context or {})["request"]._request)
+
+
+def read_form(request: HttpRequest) -> Form:
+    """Return the parameters of a form that have a value; none if there is no body.
+
+    The body stays readable, for whoever else looks at the request.
+
+    Raises:
+        LengthRequired: it was sent in chunks.
+        UnsupportedContent: the content is no form, has another charset than UTF-8, or is compressed.
+        ContentTooLarge: the body is longer than `LARGEST_BODY`.
+        InvalidRequest: it is not valid UTF-8, has a NUL, or repeats a parameter.
+    """
+    meta = request.META
+    if "HTTP_TRANSFER_ENCODING" in meta and not meta.get("CONTENT_LENGTH"):
+        raise LengthRequired("send the form with a Content-Length, not in chunks", reason="chunked")
+    length = _length(meta.get("CONTENT_LENGTH"))
+    if length == 0:
+        return Form()
+    if request.content_type != StrictFormParser.media_type:
+        raise UnsupportedContent(SEND_A_FORM, reason="not_a_form")
+    if (request.content_params or {}).get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+        raise UnsupportedContent("encode the form as UTF-8", reason="wrong_charset")
+    if meta.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+        raise UnsupportedContent("do not compress the form", reason="compressed_body")
+    if length > LARGEST_BODY or len(request.body) > LARGEST_BODY:
+        raise ContentTooLarge("the form is larger than 16 KiB", reason="body_too_large")
+    return parse_form(request.body)
+
+
+def _length(text: str | None) -> int:
+    try:
+        return int(text or 0)
+    except ValueError:
+        return 0
 
 
 def parse_form(body: bytes) -> Form:
     """Return the parameters of a form that have a value (RFC 6749 §3.2, appendix B).
 
     Raises:
-        InvalidRequest: as `StrictFormParser`.
+        InvalidRequest: as `read_form`.
     """
     try:
         pairs = parse_qsl(

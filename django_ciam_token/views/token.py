@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from django_ciam_token import grants
 from django_ciam_token.callers import Caller
-from django_ciam_token.views.base import NO_STORE, EndpointView
+from django_ciam_token.views.base import CONTENT_TYPE, NO_STORE, EndpointView, JSONRenderer
 
 
 class TokenView(EndpointView):
@@ -18,7 +18,7 @@ class TokenView(EndpointView):
     http_method_names = ["post"]
 
     @sensitive_variables()
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         """Answer a token request."""
         now = timezone.now()
         parameters = self.form(request)
@@ -29,4 +29,6 @@ class TokenView(EndpointView):
         client = self.authenticate_client(request, parameters, caller=caller, now=now, session_id=session_id)
         along = {} if presented is None else {"presented": presented, "reading": self.reading}
         tokens = grant(client=client, parameters=parameters, caller=caller, now=now, **along)
-        return Response(tokens.members(timezone.now()), headers=NO_STORE)
+        # Written at once: a `Response` is begun as a page of HTML, and made into this one later.
+        body = JSONRenderer().render(tokens.members(timezone.now()))
+        return HttpResponse(body, headers={"Content-Type": CONTENT_TYPE, **NO_STORE})
