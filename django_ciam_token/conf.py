@@ -170,13 +170,20 @@ def _grants(value: Any) -> Mapping[str, Callable[..., Any]]:
 def _secrets(value: Any) -> tuple[str, ...]:
     if value is None:
         value = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    if (
-        not isinstance(value, (list, tuple))
-        or not value
-        or not all(isinstance(secret, (str, bytes)) for secret in value)
-    ):
-        raise ValueError("must be a list of strings, the one to sign with first")
-    return tuple([secret.decode("latin-1") if isinstance(secret, bytes) else secret for secret in value])
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ValueError(_NO_SECRETS)
+    return tuple([_secret(secret) for secret in value])
+
+
+def _secret(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if not isinstance(value, str):
+        raise ValueError(_NO_SECRETS)
+    return value
+
+
+_NO_SECRETS: Final = "must be a list of strings, the one to sign with first"
 
 
 class Settings:

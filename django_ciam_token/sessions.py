@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
-from django.db.models import QuerySet
+from django.db.models import CharField, QuerySet
 from django.utils.crypto import constant_time_compare
 
 from django_ciam_token import keyring, scopes, signals, token_string
@@ -352,7 +352,10 @@ def _rows_to_rotate() -> tuple[QuerySet[Any], dict[str, Any]]:
         generation=Slot("expected", field("generation")),
         revoked_at=None,
     )
-    return rows, {"rotated_at": DatabaseNow(), **{name: Slot(name, field(name)) for name in _ROTATED}}
+    slots = {name: Slot(name, field(name)) for name in _ROTATED}
+    # A `Caller` has parsed the address; its field would do so again for every rotation.
+    slots["last_address"] = Slot("last_address", CharField())
+    return rows, {"rotated_at": DatabaseNow(), **slots}
 
 
 # Beside the time; none of them may be part of an index.

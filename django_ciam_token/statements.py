@@ -192,8 +192,10 @@ class Columns(Generic[M]):
     def __init__(self, model: type[M], *, without: Collection[str] = ()) -> None:
         self._model = model
         attributes = [field.attname for field in model._meta.concrete_fields]
-        self._attributes: Final = [name for name in attributes if name not in without]
-        self._key: Final = self._attributes.index(model._meta.pk.attname)
+        names = [name for name in attributes if name not in without]
+        # Where some are missing, Django looks up each.
+        self._attributes: Final[Collection[str]] = dict.fromkeys(names) if without else names
+        self._key: Final = names.index(model._meta.pk.attname)
 
     def __len__(self) -> int:
         return len(self._attributes)

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -39,6 +40,11 @@ class Subject:
     session_id: uuid.UUID | None
     auth_time: datetime | None
     """When the user signed in; kept for the life of the session (OpenID Connect Core §12.2)."""
+
+    @cached_property
+    def identifier(self) -> str:
+        """The ``sub``, in both tokens the same; see `subject_identifier`."""
+        return subject_identifier(self.user, client=self.client)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +111,7 @@ def access_token_claims(subject: Subject, *, iat: int) -> dict[str, Any]:
     """Return the claims of an access token, in the reference form or in that of RFC 9068 §2.2."""
     client = subject.client
     claims = {
-        "sub": subject_identifier(subject.user, client=client),
+        "sub": subject.identifier,
         "aud": client.token_audience,
         "nbf": iat,
         "scope": list(subject.scope),
@@ -135,7 +141,7 @@ def id_token_claims(subject: Subject, *, iat: int) -> dict[str, Any]:
     """
     client = subject.client
     claims = {
-        "sub": subject_identifier(subject.user, client=client),
+        "sub": subject.identifier,
         "aud": client.client_id,
         "azp": client.client_id,
         "iss": ciam_settings.ISSUER,

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import time
+from typing import Final
 
+from django.core.cache import cache
 from rest_framework.request import Request
-from rest_framework.throttling import SimpleRateThrottle
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from django_ciam_token.conf import ciam_settings
@@ -15,7 +18,10 @@ from django_ciam_token.conf import ciam_settings
 logger = logging.getLogger("django_ciam_token")
 
 
-class FailureThrottle(SimpleRateThrottle):
+_MINUTE: Final = 60
+
+
+class FailureThrottle(BaseThrottle):
     """Counts the failures of one client from one address, in Django's cache.
 
     A request is never refused because others failed: behind one address and one client_id there may be a
@@ -23,15 +29,11 @@ class FailureThrottle(SimpleRateThrottle):
     the wrong secret. What is answered 429 is the failure itself, once there were too many.
     """
 
-    num_requests: int
-    duration: int
-    scope = "django_ciam_token_failures"
-    cache_format = "%(scope)s:%(ident)s"
+    cache = cache
 
-    def get_rate(self) -> str | None:
-        """Return the setting ``FAILURES_PER_MINUTE`` as Django REST framework writes rates."""
-        limit = ciam_settings.FAILURES_PER_MINUTE
-        return None if limit is None else f"{limit}/min"
+    def timer(self) -> float:
+        """Return the time in seconds, by a clock that all hosts share."""
+        return time.time()
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         """Let every request through."""
@@ -39,22 +41,24 @@ class FailureThrottle(SimpleRateThrottle):
 
     def is_exceeded(self, *, client_id: str, address: str | None) -> bool:
         """Tell whether there were too many failures in the last minute."""
-        return self.rate is not None and len(self._read(client_id, address)) >= self.num_requests
+        limit = ciam_settings.FAILURES_PER_MINUTE
+        return limit is not None and len(self._read(client_id, address)) >= limit
 
     def count(self, *, client_id: str, address: str | None) -> int | None:
         """Count a failure; return after how many seconds to try again if there were too many before it."""
-        if self.rate is None:
+        limit = ciam_settings.FAILURES_PER_MINUTE
+        if limit is None:
             return None
         failures = self._read(client_id, address)
-        if len(failures) >= self.num_requests:
-            return max(1, math.ceil(self.duration - (self.timer() - failures[-1])))
+        if len(failures) >= limit:
+            return max(1, math.ceil(_MINUTE - (self.timer() - failures[-1])))
         self._write(client_id, address, [self.timer(), *failures])
         return None
 
     def _key(self, client_id: str, address: str | None) -> str:
         # Hashed: what is presented may be of any length and hold any character.
         ident = hashlib.sha256(f"{client_id}\n{address}".encode()).hexdigest()
-        return self.cache_format % {"scope": self.scope, "ident": ident}
+        return f"django_ciam_token_failures:{ident}"
 
     def _read(self, client_id: str, address: str | None) -> list[float]:
         """Return the instants of the failures in the last minute, the newest first."""
@@ -63,12 +67,12 @@ class FailureThrottle(SimpleRateThrottle):
         except Exception:  # noqa: BLE001 - a cache that is away raises what its driver raises
             self._report()
             return []
-        since = self.timer() - self.duration
+        since = self.timer() - _MINUTE
         return [instant for instant in history if instant > since]
 
     def _write(self, client_id: str, address: str | None, history: list[float]) -> None:
         try:
-            self.cache.set(self._key(client_id, address), history, self.duration)
+            self.cache.set(self._key(client_id, address), history, _MINUTE)
         except Exception:  # noqa: BLE001
             self._report()
 
