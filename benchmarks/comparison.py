@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import statistics
 import tempfile
 import time
@@ -90,8 +91,13 @@ def started(
 
 
 def take_turns(servers: Iterable[Measured], databases: DatabaseServer, *, many: float, one: float) -> None:
-    """Measure each server once: with many connections and with one, for so many seconds."""
-    for measured in servers:
+    """Measure each server once: with many connections and with one, for so many seconds.
+
+    In another order each time: what one leaves behind, dirty pages or a warm processor, meets each of the others.
+    """
+    turns = list(servers)
+    random.shuffle(turns)
+    for measured in turns:
         measured.many.append(observe(measured.running, databases, MANY, many))
         measured.one.append(observe(measured.running, databases, 1, one))
 
