@@ -93,7 +93,7 @@ def started(
 def take_turns(servers: Iterable[Measured], databases: DatabaseServer, *, many: float, one: float) -> None:
     """Measure each server once: with many connections and with one, for so many seconds.
 
-    In another order each time: what one leaves behind, dirty pages or a warm processor, meets each of the others.
+    In another order each time: what one leaves behind, such as dirty pages, meets each of the others.
     """
     turns = list(servers)
     random.shuffle(turns)

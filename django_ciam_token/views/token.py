@@ -29,8 +29,8 @@ class TokenView(EndpointView):
         client = self.authenticate_client(request, parameters, caller=caller, now=now, session_id=session_id)
         along = {} if presented is None else {"presented": presented, "reading": self.reading}
         tokens = grant(client=client, parameters=parameters, caller=caller, now=now, **along)
-        # Written at once: a `Response` is begun as a page of HTML, and made into this one later. With its length
-        # it is not sent in chunks, and nobody takes a part of it for the whole.
+        # Written at once: a `Response` is begun as a page of HTML, and made into this one later. With its
+        # length it is not sent in chunks, and nobody takes a part of it for the whole.
         body = JSONRenderer().render(tokens.members(timezone.now()))
         headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body)), **NO_STORE}
         return HttpResponse(body, headers=headers)
