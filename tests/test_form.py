@@ -3,11 +3,11 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
-from django.test import RequestFactory
+from django.test import AsyncRequestFactory, RequestFactory
 from rest_framework.request import Request
 
 from django_ciam_token.errors import ContentTooLarge, InvalidRequest, OAuthError, UnsupportedContent
-from django_ciam_token.views.form import LARGEST_BODY, StrictFormParser, parse_form
+from django_ciam_token.views.form import LARGEST_BODY, StrictFormParser, parse_form, read_form
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -113,6 +113,15 @@ def test_a_form_may_have_16_kib_and_no_more():
     error = refusal(largest + b"x")
     assert (type(error), error.reason, error.status) == (ContentTooLarge, "body_too_large", 413)
     assert error.members()["error"] == "invalid_request"
+
+
+def test_a_form_that_is_longer_than_it_says_is_measured():
+    # Under ASGI the body comes with its own end.
+    request = AsyncRequestFactory().generic("POST", "/oauth2/token", b"a=" + b"x" * LARGEST_BODY, FORM)
+    request.META["CONTENT_LENGTH"] = "3"
+
+    with pytest.raises(ContentTooLarge):
+        read_form(request)
 
 
 @pytest.mark.parametrize(

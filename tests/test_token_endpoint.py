@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from urllib.parse import quote
+from typing import ClassVar
+from urllib.parse import quote, urlencode
 
 import jwt
 import pytest
@@ -471,7 +472,26 @@ class HouseRules(TokenView):
     throttle_classes = (*TokenView.throttle_classes, Closed)
 
 
-urlpatterns = [path("oauth2/token", HouseRules.as_view())]
+class Curious(BaseThrottle):
+    """Looks at a request before the view does."""
+
+    seen: ClassVar[list] = []
+
+    def allow_request(self, request, view):
+        self.seen.append((request.data["client_id"], request.POST["grant_type"], request.user.is_anonymous))
+        return True
+
+
+class Watched(TokenView):
+    throttle_classes = (Curious,)
+
+    def post(self, request):
+        response = super().post(request)
+        response["X-Scope"] = request.data.get("scope", "none")
+        return response
+
+
+urlpatterns = [path("oauth2/token", HouseRules.as_view()), path("watched", Watched.as_view())]
 
 
 @override_settings(ROOT_URLCONF="tests.test_token_endpoint")
@@ -480,6 +500,35 @@ def test_a_site_can_subclass_the_view_and_set_a_limit_of_its_own(form):
 
     assert_error(response, 429, "temporarily_unavailable", description="too many requests")
     assert response["Retry-After"] == "3"
+
+
+@override_settings(ROOT_URLCONF="tests.test_token_endpoint")
+def test_a_subclass_may_look_at_the_request_before_and_after(form, web_client):
+    Curious.seen.clear()
+
+    response = Browser().post("/watched", urlencode(form), content_type=FORM)
+
+    assert response.status_code == 200
+    assert Curious.seen == [(web_client.client_id, "refresh_token", True)]
+    assert response["X-Scope"] == "none"
+
+
+def test_an_answer_says_how_long_it_is(form):
+    response = post_form(form)
+
+    assert response["Content-Length"] == str(len(response.content))
+
+
+def test_the_case_of_the_content_type_does_not_matter(form):
+    response = Browser().post(TOKEN_URL, urlencode(form), content_type=FORM.upper())
+
+    assert response.status_code == 200
+
+
+def test_a_length_that_is_no_number_counts_as_none(form):
+    response = Browser().generic("POST", TOKEN_URL, urlencode(form), FORM, CONTENT_LENGTH="x")
+
+    assert_error(response, 400, "invalid_request", description="grant_type is missing")
 
 
 @override_settings(
