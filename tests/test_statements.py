@@ -171,11 +171,12 @@ def test_what_is_not_needed_is_read_when_it_is_asked_for(web_client, first_token
 def test_what_is_kept_of_a_statement_keeps_no_connection_of_a_thread_that_has_ended(select):
     kept, connections_of_thread = Select(select._build), []
 
-    def compile_it():
-        kept._compiled(DEFAULT_DB_ALIAS)
+    def run_it():
+        kept.rows(DEFAULT_DB_ALIAS, client_id="nobody", session_id=uuid.uuid4())
         connections_of_thread.append(weakref.ref(connections[DEFAULT_DB_ALIAS]))
+        connections[DEFAULT_DB_ALIAS].close()
 
-    thread = threading.Thread(target=compile_it)
+    thread = threading.Thread(target=run_it)
     thread.start()
     thread.join()
     gc.collect()
