@@ -539,6 +539,19 @@ def test_a_changed_password_does_not_matter_if_the_site_says_so(
     assert_live(web_client, first_tokens["refresh_token"], refresh)
 
 
+@pytest.mark.parametrize("has_fallbacks", [True, False])
+def test_no_earlier_secret_saves_a_session_whose_password_was_changed(
+    web_client, user, first_tokens, refresh, monkeypatch, has_fallbacks
+):
+    user.set_password("another")
+    user.save()
+    if not has_fallbacks:  # As a user model of a site's own may be.
+        monkeypatch.delattr("django.contrib.auth.base_user.AbstractBaseUser.get_session_auth_fallback_hash")
+
+    with override_settings(SECRET_KEY_FALLBACKS=[NEW_KEY, OLD_KEY]):
+        assert_refused(refresh(web_client, first_tokens["refresh_token"]))
+
+
 def test_a_user_model_without_session_hashes_is_fine(web_client, refresh, monkeypatch):
     model = get_user_model()
     monkeypatch.setattr(model, "get_session_auth_hash", None)

@@ -513,6 +513,13 @@ def test_a_subclass_may_look_at_the_request_before_and_after(form, web_client):
     assert response["X-Scope"] == "none"
 
 
+@override_settings(ROOT_URLCONF="tests.test_token_endpoint")
+def test_what_a_subclass_looks_at_must_be_a_form_as_well(form):
+    response = Browser().post("/watched", form, content_type="application/json")
+
+    assert_error(response, 415, "invalid_request", description="send a form")
+
+
 def test_an_answer_says_how_long_it_is(form):
     response = post_form(form)
 
