@@ -61,14 +61,9 @@ class _OpenCursor:
     cursor: Any
     driver_connection: Any
     timezone: tzinfo | None
-    logs: bool
 
     def is_of(self, connection: Any) -> bool:
-        return (
-            self.driver_connection is connection.connection
-            and self.timezone is connection.timezone
-            and self.logs == connection.queries_logged
-        )
+        return self.driver_connection is connection.connection and self.timezone is connection.timezone
 
 
 class _OpenCursors(threading.local):
@@ -92,12 +87,13 @@ class _Statement(ABC):
         well, until the next run or the end of the connection: the row or two that it consists of.
         """
         connection.close_if_health_check_failed()
+        if connection.queries_logged:
+            # Whoever looks on, as Django or a toolbar does in debug mode, wraps each cursor as it is opened.
+            return connection.cursor()
         opened = self._open.by_alias.get(connection.alias)
         if opened is None or not opened.is_of(connection):
             cursor = connection.cursor()
-            opened = _OpenCursor(
-                cursor, connection.connection, connection.timezone, logs=connection.queries_logged
-            )
+            opened = _OpenCursor(cursor, connection.connection, connection.timezone)
             self._open.by_alias[connection.alias] = opened
         return opened.cursor
 
