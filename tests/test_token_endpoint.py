@@ -520,6 +520,7 @@ def test_what_a_subclass_looks_at_must_be_a_form_as_well(form):
     assert_error(response, 415, "invalid_request", description="send a form")
 
 
+@override_settings(MIDDLEWARE=[])  # Of which one says so, too.
 def test_an_answer_says_how_long_it_is(form):
     response = post_form(form)
 
