@@ -109,7 +109,7 @@ def _session(using: str, values: Sequence[Any]) -> Reading | None:
 
 
 def _of_client() -> QuerySet[Any]:
-    rows = Client.objects.filter(client_id=Slot("client_id", Client._meta.get_field("client_id")))
+    rows = Client.objects.filter(client_id=Slot("client_id"))
     return rows.order_by()
 
 

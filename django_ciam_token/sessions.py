@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import router, transaction
-from django.db.models import CharField, QuerySet
+from django.db.models import QuerySet
 from django.utils.crypto import constant_time_compare
 
 from django_ciam_token import keyring, scopes, signals, token_string
@@ -352,15 +352,14 @@ def _rows_to_rotate() -> tuple[QuerySet[Any], dict[str, Any]]:
         generation=Slot("expected", field("generation")),
         revoked_at=None,
     )
-    slots = {name: Slot(name, field(name)) for name in _ROTATED}
-    # A `Caller` has parsed the address; its field would do so again for every rotation.
-    slots["last_address"] = Slot("last_address", CharField())
+    slots = {
+        **{name: Slot(name, field(name)) for name in ("generation", "expires_at")},
+        # Of the driver's own types, and parsed: their fields would do that again for every rotation.
+        **{name: Slot(name) for name in ("secret_digest", "nonce", "session_auth_hash")},
+        **{name: Slot(name) for name in ("last_address", "last_user_agent")},
+    }
+    # None of these may be part of an index.
     return rows, {"rotated_at": DatabaseNow(), **slots}
 
 
-# Beside the time; none of them may be part of an index.
-_ROTATED: Final = (
-    *("generation", "secret_digest", "nonce", "session_auth_hash", "expires_at"),
-    *("last_address", "last_user_agent"),
-)
 _ROTATE: Final = Update(_rows_to_rotate)

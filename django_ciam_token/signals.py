@@ -17,7 +17,7 @@ tokens_issued: Final = Signal()
 """First tokens were issued. Arguments: ``session`` (None without a refresh token), ``client``, ``user``,
 ``caller``."""
 
-tokens_refreshed: Final = Signal()
+tokens_refreshed: Final = Signal(use_caching=True)
 """A refresh token was rotated. Arguments: ``session``, ``client``, ``caller``."""
 
 tokens_replayed: Final = Signal()

@@ -24,15 +24,25 @@ M = TypeVar("M", bound=Model)
 
 
 class Slot(Expression):
-    """The place of a value in a statement, converted as the field has it."""
+    """The place of a value in a statement.
 
-    def __init__(self, name: str, field: Any) -> None:
+    Args:
+        name: what the value is called when the statement is run.
+        field: how the value is converted; without one the driver is given it as it is.
+    """
+
+    def __init__(self, name: str, field: Any = None) -> None:
         super().__init__(output_field=field)
         self.name = name
+        self._field: Final = field
 
     def as_sql(self, compiler: SQLCompiler, connection: Any) -> Any:
         """Stand for itself among the parameters."""
         return "%s", (self,)
+
+    def converted(self, value: Any, connection: Any) -> Any:
+        """Return what the driver is given."""
+        return value if self._field is None else self._field.get_db_prep_value(value, connection)
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class _Compiled:
         cursor.execute(
             self.sql,
             [
-                parameter.output_field.get_db_prep_value(values[parameter.name], connection)
+                parameter.converted(values[parameter.name], connection)
                 if isinstance(parameter, Slot)
                 else parameter
                 for parameter in self.parameters
