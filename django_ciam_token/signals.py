@@ -17,6 +17,7 @@ tokens_issued: Final = Signal()
 """First tokens were issued. Arguments: ``session`` (None without a refresh token), ``client``, ``user``,
 ``caller``."""
 
+# The only one that is sent often.
 tokens_refreshed: Final = Signal(use_caching=True)
 """A refresh token was rotated. Arguments: ``session``, ``client``, ``caller``."""
 
