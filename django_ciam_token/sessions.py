@@ -352,14 +352,12 @@ def _rows_to_rotate() -> tuple[QuerySet[Any], dict[str, Any]]:
         generation=Slot("expected", field("generation")),
         revoked_at=None,
     )
-    slots = {
-        **{name: Slot(name, field(name)) for name in ("generation", "expires_at")},
-        # Of the driver's own types, and parsed: their fields would do that again for every rotation.
-        **{name: Slot(name) for name in ("secret_digest", "nonce", "session_auth_hash")},
-        **{name: Slot(name) for name in ("last_address", "last_user_agent")},
-    }
     # None of these may be part of an index.
-    return rows, {"rotated_at": DatabaseNow(), **slots}
+    converted = {name: Slot(name, field(name)) for name in ("generation", "expires_at")}
+    as_they_are = {name: Slot(name) for name in _OF_THE_DRIVER}
+    return rows, {"rotated_at": DatabaseNow(), **converted, **as_they_are}
 
 
+# Strings and bytes, the address parsed by `Caller`: their fields would only look at them again.
+_OF_THE_DRIVER: Final = ("secret_digest", "nonce", "session_auth_hash", "last_address", "last_user_agent")
 _ROTATE: Final = Update(_rows_to_rotate)

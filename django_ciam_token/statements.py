@@ -32,7 +32,7 @@ class Slot(Expression):
     """
 
     def __init__(self, name: str, field: Any = None) -> None:
-        super().__init__(output_field=field)
+        super().__init__()
         self.name = name
         self._field: Final = field
 
