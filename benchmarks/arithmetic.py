@@ -22,7 +22,7 @@ OPTIONS = {
     "every": (300, "seconds between two refreshes of an application that is open"),
     "hours": (2, "for how many hours a day an application is open"),
     "peak": (3, "how many times the average the busiest hour is"),
-    "rows-per-session": (2, "rows for a live session: those that ended are kept for REVOKED_RETENTION"),
+    "rows-per-session": (2, "rows for a live session: those that ended are kept for ENDED_RETENTION"),
     "busy": (0.6, "share of its time that a core or a worker is meant to be busy at the peak"),
     "request-ms": (6, "how long a worker is busy with one refresh, waiting for the COMMIT included"),
     "cores": (32, "cores of one database server"),

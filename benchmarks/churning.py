@@ -34,25 +34,26 @@ def refreshed(tokens: list[str], count: int) -> list[str]:
     django.setup()
     from django.utils import timezone
 
-    from django_ciam_token import keyring, sessions, token_string
-    from django_ciam_token.callers import Caller
-    from django_ciam_token.reading import read_client
-    from django_ciam_token.sessions import Verdict
+    from django_ciam_token.caller import Caller
+    from django_ciam_token.crypto import refresh_token_string, site_keys
+    from django_ciam_token.sessions import rotation, verdict
+    from django_ciam_token.sessions.rows import read_client
+    from django_ciam_token.sessions.verdict import Verdict
 
-    keys, using = keyring.token_keys(), sessions.database()
+    keys, using = site_keys.token_keys(), rotation.database()
     caller = Caller(address="192.0.2.1", user_agent="benchmark")
     for turn in range(count):
         place, now = turn % len(tokens), timezone.now()
-        presented = token_string.authenticate(tokens[place], keys)
-        found = read_client("portal", using=using, session_id=presented.family)
+        presented = refresh_token_string.authenticate(tokens[place], keys)
+        found = read_client("portal", using=using, session_id=presented.session_id)
         assert found is not None
         assert found.session is not None
         session = found.session.session
-        verdict = sessions.judge(found.session, presented, client=found.client, now=now)
+        verdict = verdict.judge(found.session, presented, client=found.client, now=now)
         assert verdict is Verdict.ROTATE
-        rotation = sessions.prepare_rotation(session, presented, key=keys[0])
-        assert sessions.rotate(session, rotation, client=found.client, caller=caller, now=now, using=using)
-        tokens[place] = token_string.encode(rotation.successor, keys[0])
+        rotation = rotation.prepare_rotation(session, presented, key=keys[0])
+        assert rotation.rotate(session, rotation, client=found.client, caller=caller, now=now, using=using)
+        tokens[place] = refresh_token_string.encode(rotation.successor, keys[0])
         if turn % 100_000 == 99_999:
             print(f"  {turn + 1:,} of {count:,} refreshes", flush=True)
     return tokens

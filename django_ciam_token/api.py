@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -10,22 +9,21 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from django_ciam_token import scopes, sessions, signals
-from django_ciam_token.callers import NOBODY, Caller
-from django_ciam_token.clients import create_client, import_client_secret, rotate_client_secret
-from django_ciam_token.conf import ciam_settings
-from django_ciam_token.errors import InvalidGrant, InvalidRequest, InvalidScope, UnauthorizedClient
-from django_ciam_token.models import ApplicationType, Client, RefreshToken, RevocationReason
+from django_ciam_token.caller import NOBODY, Caller
+from django_ciam_token.clients.registration import create_client
+from django_ciam_token.clients.secrets import import_client_secret, rotate_client_secret
+from django_ciam_token.keys.signing_keys import rotate as rotate_signing_key
+from django_ciam_token.models import Client, RevocationReason
 from django_ciam_token.purging import PurgeResult, purge
-from django_ciam_token.session_management import SessionInfo, list_sessions, revoke_sessions
-from django_ciam_token.signing_keys import rotate as rotate_signing_key
-from django_ciam_token.tokens import IssuedTokens, Subject, sign_tokens
-
-logger = logging.getLogger("django_ciam_token")
+from django_ciam_token.sessions.criteria import SessionCriteria
+from django_ciam_token.sessions.listing import SessionInfo, list_sessions
+from django_ciam_token.sessions.revocation import revoke_sessions
+from django_ciam_token.tokens.first_tokens import issue_first_tokens
 
 __all__ = [
     "PurgeResult",
     "RevocationReason",
+    "SessionCriteria",
     "SessionInfo",
     "create_client",
     "import_client_secret",
@@ -49,7 +47,7 @@ def issue_tokens(
 ) -> dict[str, str | int]:
     """Begin a session and return exactly what the token endpoint would answer.
 
-    Call it once the user has proved who they are. It neither authenticates the client nor the user.
+    Call it once the user has proved who they are. It authenticates neither the client nor the user.
 
     Args:
         client: who gets the tokens.
@@ -66,64 +64,12 @@ def issue_tokens(
         ServerError: there is no usable signing key.
         TemporarilyUnavailable: the database refused.
     """
-    now = timezone.now()
-    granted = _require_allowed(client, user, scope)
-    if user is not None and auth_time is None:
-        auth_time = now
-    session, refresh_token = None, None
-    caller = NOBODY if request is None else Caller.of(request)
-    if client.refresh_tokens_enabled:
-        session, refresh_token = sessions.new_session(
-            client=client,
-            user=user,
-            scope=granted,
-            auth_time=auth_time,
-            caller=caller,
-            now=now,
-        )
-    subject = Subject(
+    tokens = issue_first_tokens(
         client=client,
         user=user,
-        scope=granted,
-        session_id=session.pk if session else None,
+        scope=scope,
         auth_time=auth_time,
-    )
-    # Signed before it is saved: what can fail leaves no session behind.
-    tokens = IssuedTokens(signed=sign_tokens(subject, now=now), refresh_token=refresh_token)
-    if session is not None:
-        sessions.save_new(session)
-    fields = {"client_id": client.client_id, "session_id": str(session.pk) if session else ""}
-    logger.info("First tokens issued to %s", client.client_id, extra={"event": "issued", **fields})
-    signals.send_after_commit(
-        signals.tokens_issued,
-        sender=RefreshToken,
-        using=sessions.database(),
-        session=session,
-        client=client,
-        user=user,
-        caller=caller,
+        caller=NOBODY if request is None else Caller.of(request),
+        now=timezone.now(),
     )
     return tokens.members(timezone.now())
-
-
-def _require_allowed(client: Client, user: AbstractBaseUser | None, scope: str | None) -> tuple[str, ...]:
-    is_machine = client.application_type == ApplicationType.M2M
-    if is_machine and user is not None:
-        raise InvalidRequest("a machine-to-machine application has no user; leave it out")
-    if not is_machine and user is None:
-        raise InvalidRequest("this application signs users in; name the user")
-    if not client.is_active:
-        raise UnauthorizedClient("this application is switched off", reason="client_disabled")
-    if user is not None and not getattr(user, "is_active", True):
-        raise InvalidGrant(reason="user_disabled")
-    try:
-        granted = scopes.narrow(client.scopes, scope or None)
-    except InvalidScope:
-        allowed = " ".join(client.scopes)
-        raise InvalidScope(
-            f"this application may be granted: {allowed}", reason="scope_not_allowed"
-        ) from None
-    policy = ciam_settings.ISSUANCE_POLICY
-    if policy is not None and not policy(user=user, client=client, scope=granted):
-        raise InvalidGrant(reason="policy")
-    return granted

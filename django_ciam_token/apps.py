@@ -18,22 +18,25 @@ class CiamTokenConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect what has to be connected once."""
-        from django_ciam_token import audit, checks, cors
+        from django_ciam_token import checks
+        from django_ciam_token.integrations import cors_headers
+        from django_ciam_token.monitoring import audit_trail
 
         if apps.is_installed("drf_spectacular"):
-            from django_ciam_token import spectacular
+            from django_ciam_token.integrations import drf_spectacular
+            from django_ciam_token.views.base import EndpointView
 
-            spectacular.connect()
+            drf_spectacular.describe(EndpointView)
 
-        audit.connect()
+        audit_trail.connect()
         checks.register()
-        cors.connect()
+        cors_headers.connect()
         post_migrate.connect(_make_first_signing_key, sender=self)
 
 
 def _make_first_signing_key(*, using: str, verbosity: int, **_: Any) -> None:
-    from django_ciam_token import signing_keys
+    from django_ciam_token.keys import signing_keys
 
-    made = signing_keys.ensure_signing_key(using=using)
+    made = signing_keys.ensure_first_key(using=using)
     if made is not None and verbosity:
         print(f"  Made the first signing key: {made.kid} ({made.algorithm})")

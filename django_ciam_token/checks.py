@@ -19,8 +19,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
-from django_ciam_token import keyring, signing_keys
 from django_ciam_token.conf import ciam_settings, option_names, site_values
+from django_ciam_token.crypto import site_keys
+from django_ciam_token.database.routing import write_database
+from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import SigningKey
 
 _SHORTEST_SECRET: Final = 32
@@ -52,19 +54,19 @@ def check_signing_keys(
     app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
     """Check that there is a key to sign with, now and after the fallback secrets are gone."""
-    using = signing_keys.database()
+    using = write_database(SigningKey)
     if using not in (databases or ()):
         return []
     try:
         keys = list(SigningKey.objects.using(using))
     except (DatabaseError, InterfaceError):
         return []  # Not migrated, or not yet to this version.
-    key = signing_keys.active_key(keys, timezone.now())
+    key = key_set.active_key(keys, timezone.now())
     # Warnings, though the service is down without a key: an error would stop `migrate`, which mends it.
     if key is None:
         return [_warning("W004", "There is no active signing key.", _MAKE_A_KEY)]
     try:
-        if not signing_keys.is_decryptable(key):
+        if not key_set.is_decryptable(key):
             message = f"None of the site's secrets decrypts the active signing key {key.kid}."
             hint = f"List the former secret in SECRET_KEY_FALLBACKS again. {_MAKE_A_KEY}"
             return [_warning("W005", message, hint)]
@@ -77,7 +79,9 @@ _MAKE_A_KEY: Final = "Make a key with: manage.py rotate_signing_key --now"
 
 
 def _warn_about(key: SigningKey) -> Iterator[CheckMessage]:
-    if not keyring.is_encrypted_with_current_secret(key.encrypted_private_key, purpose=keyring.SIGNING_KEY):
+    if not site_keys.is_encrypted_with_current_secret(
+        key.encrypted_private_key, purpose=site_keys.SIGNING_KEY
+    ):
         yield _warning(
             "W002",
             f"The active signing key {key.kid} is encrypted with a fallback secret.",
@@ -175,13 +179,13 @@ def _check_secrets() -> Iterator[CheckMessage]:
 def _check_lead() -> Iterator[CheckMessage]:
     try:
         lead = ciam_settings.SIGNING_KEY_LEAD
-        needed = ciam_settings.JWKS_MAX_AGE + ciam_settings.SIGNING_KEY_CACHE_LIFETIME
+        needed = ciam_settings.JWKS_MAX_AGE + ciam_settings.PROCESS_CACHE_LIFETIME
     except ImproperlyConfigured:
         return
     if lead <= needed:
         yield _error(
             "E007",
-            f"SIGNING_KEY_LEAD ({lead}) is not longer than JWKS_MAX_AGE and SIGNING_KEY_CACHE_LIFETIME "
+            f"SIGNING_KEY_LEAD ({lead}) is not longer than JWKS_MAX_AGE and PROCESS_CACHE_LIFETIME "
             f"together ({needed}): verifiers would meet tokens signed with a key they don't know.",
             "Lengthen SIGNING_KEY_LEAD or shorten the other two.",
         )

@@ -239,7 +239,7 @@ class Settings:
     FAILURES_PER_MINUTE = Option(_count_or_none, default=300)
     """Failed client authentications and forged or foreign tokens, of one client from one address, before
     they are answered 429; None for no limit."""
-    REVOKED_RETENTION = Option(_lifetime_or_zero, default=timedelta(days=30))
+    ENDED_RETENTION = Option(_lifetime_or_zero, default=timedelta(days=30))
     """How long ``purge_tokens`` keeps sessions and removed signing keys that are over."""
     END_SESSIONS_ON_PASSWORD_CHANGE = Option(_boolean, default=True)
     CLIENT_ADDRESS = Option(_callable_or_none, default=None)
@@ -251,7 +251,7 @@ class Settings:
     """How long a new key is published before it signs."""
     SIGNING_KEY_MAX_AGE = Option(_lifetime_or_none, default=timedelta(days=365))
     """How long a key may sign before the admin and ``check`` ask for another; None for no limit."""
-    SIGNING_KEY_CACHE_LIFETIME = Option(_lifetime, default=60)
+    PROCESS_CACHE_LIFETIME = Option(_lifetime, default=60)
     """How long a process may work with the keys it has read."""
     JWKS_MAX_AGE = Option(_lifetime, default=300)
     """How long verifiers may cache the JWK Set."""

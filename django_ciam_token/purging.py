@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
 from django_ciam_token.conf import ciam_settings
+from django_ciam_token.database.batches import fitting_batch_size
+from django_ciam_token.database.retry import retry
+from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import RefreshToken, RevokedAccessToken, SecurityEvent, SigningKey
-from django_ciam_token.session_management import fitting_batch_size
-from django_ciam_token.transactions import retry
 
 BATCH_SIZE: Final = 1_000
 # How many batches of sessions one SELECT looks through: most of them are live, and only read.
@@ -48,7 +49,7 @@ def purge(
     now: datetime | None = None,
     on_progress: Callable[[PurgeResult], None] | None = None,
 ) -> PurgeResult:
-    """Remove sessions and signing keys past ``REVOKED_RETENTION``, and expired records of revoked tokens.
+    """Remove sessions and signing keys past ``ENDED_RETENTION``, and expired records of revoked tokens.
 
     Call it outside of transactions: each batch is a short one of its own, and it may be ended at any point.
 
@@ -65,7 +66,7 @@ def purge(
         TemporarilyUnavailable: the database refused; earlier batches are done.
     """
     now = now or timezone.now()
-    ended_before = now - ciam_settings.REVOKED_RETENTION
+    ended_before = now - ciam_settings.ENDED_RETENTION
     until = None if max_seconds is None else time.monotonic() + max_seconds
     # The small tables first, so that they get their turn however little time there is.
     steps: dict[str, Iterator[int]] = {
@@ -92,7 +93,7 @@ def purge(
 
 def is_over(*, now: datetime) -> Q:
     """Return the condition under which a session has been kept for long enough."""
-    return _ended(now - ciam_settings.REVOKED_RETENTION)
+    return _ended(now - ciam_settings.ENDED_RETENTION)
 
 
 def _ended(before: datetime) -> Q:
@@ -105,7 +106,7 @@ def _remove_sessions(*, ended_before: datetime, batch_size: int) -> Iterator[int
     The walk goes to the very end. Keys ascend with time, so it could stop at the first one that is younger
     than the retention, if only nobody had ever set an expiry by hand or a clock back.
     """
-    using = router.db_for_write(RefreshToken)
+    using = write_database(RefreshToken)
     sessions = RefreshToken.objects.using(using)
     condition = _ended(ended_before)
     size = fitting_batch_size(batch_size, using=using)
@@ -139,7 +140,7 @@ def _in(batch: Sequence[tuple[int, uuid.UUID]]) -> Q:
 
 def _remove_by(model: type[Model], field: str, *, before: datetime, batch_size: int) -> Iterator[int]:
     """Remove the rows of which an instant is past, by the index of that instant."""
-    using = router.db_for_write(model)
+    using = write_database(model)
     rows = model._default_manager.using(using).filter(**{f"{field}__lte": before}).order_by(field)
     size = fitting_batch_size(batch_size, using=using)
     last: datetime | None = None
@@ -154,13 +155,13 @@ def _remove_by(model: type[Model], field: str, *, before: datetime, batch_size: 
 
 
 def _read(rows: QuerySet[Any, Any], *, using: str) -> list[Any]:
-    return retry(lambda: list(rows), using=using)
+    return retry(lambda _: list(rows), using=using)
 
 
 def _delete(rows: QuerySet[Any], *, using: str) -> int:
     """Remove a batch; one DELETE unless the site hangs rows of its own on these, or listens to deletions."""
 
-    def write() -> int:
+    def write(_: int) -> int:
         with transaction.atomic(using=using):
             return rows.delete()[1].get(rows.model._meta.label, 0)
 

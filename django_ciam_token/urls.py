@@ -2,9 +2,9 @@
 
 from django.urls import path
 
-from django_ciam_token.views.introspect import IntrospectView
+from django_ciam_token.views.introspection import IntrospectionView
 from django_ciam_token.views.metadata import JWKSetView, MetadataView
-from django_ciam_token.views.revoke import RevokeView
+from django_ciam_token.views.revocation import RevocationView
 from django_ciam_token.views.token import TokenView
 from django_ciam_token.views.userinfo import UserInfoView
 
@@ -12,8 +12,8 @@ app_name = "django_ciam_token"
 
 urlpatterns = [
     path("oauth2/token", TokenView.as_view(), name="token"),
-    path("oauth2/revoke", RevokeView.as_view(), name="revoke"),
-    path("oauth2/introspect", IntrospectView.as_view(), name="introspect"),
+    path("oauth2/revoke", RevocationView.as_view(), name="revoke"),
+    path("oauth2/introspect", IntrospectionView.as_view(), name="introspect"),
     path("oauth2/jwks", JWKSetView.as_view(), name="jwks"),
     path("userinfo", UserInfoView.as_view(), name="userinfo"),
     path(".well-known/openid-configuration", MetadataView.as_view(), name="openid-configuration"),

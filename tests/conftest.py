@@ -13,17 +13,14 @@ from django.dispatch import Signal
 from django.http import HttpResponse
 from django.test import Client as Browser
 
-from django_ciam_token import (
-    clients,
-    cors,
-    jose,
-    refresh_counter,
-    signals,
-    signing_keys,
-    token_string,
-)
+from django_ciam_token import signals
 from django_ciam_token.api import issue_tokens
+from django_ciam_token.clients import secrets
+from django_ciam_token.crypto import jose, refresh_token_string
+from django_ciam_token.integrations import cors_headers
+from django_ciam_token.keys import key_set
 from django_ciam_token.models import Client
+from django_ciam_token.monitoring import refresh_counter
 from tests.factories import ClientFactory, UserFactory
 from tests.operators import browser_of
 from tests.partitions import PARTITIONS, partition
@@ -41,12 +38,12 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def _fresh_caches() -> Iterator[None]:
-    signing_keys.forget()
-    cors.forget()
+    key_set.forget()
+    cors_headers.forget()
     cache.clear()
     yield
-    signing_keys.forget()
-    cors.forget()
+    key_set.forget()
+    cors_headers.forget()
 
 
 @pytest.fixture(autouse=True)
@@ -93,10 +90,10 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
 
         monkeypatch.setattr(owner, name, wrapper)
 
-    record(token_string, "encode")
+    record(refresh_token_string, "encode")
     record(jose, "sign")
     record(jose, "generate_private_key")
-    record(clients, "_new_secret")
+    record(secrets, "_new_secret")
 
     def receive(sender: Any, signal: Signal, **arguments: Any) -> None:
         traces.signalled.append((signal, {"sender": sender, **arguments}))

@@ -4,7 +4,7 @@ import factory
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from django_ciam_token.clients import create_client
+from django_ciam_token.clients.registration import create_client
 from django_ciam_token.models import Client
 
 

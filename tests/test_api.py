@@ -160,7 +160,7 @@ def test_keys_that_can_not_be_read_are_temporarily_unavailable(web_client, user,
     def fail(*args, **kwargs):
         raise OperationalError("gone")
 
-    monkeypatch.setattr("django_ciam_token.signing_keys._read", fail)
+    monkeypatch.setattr("django_ciam_token.keys.key_set._read", fail)
 
     with pytest.raises(TemporarilyUnavailable):
         api.issue_tokens(client=web_client, user=user)

@@ -5,7 +5,7 @@ from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 
-from django_ciam_token import signing_keys
+from django_ciam_token.keys import signing_keys
 from django_ciam_token.models import SigningKey
 from tests.partitions import leaves, select
 
@@ -48,9 +48,9 @@ def test_migrate_without_verbosity_is_silent(capsys):
 def test_no_key_is_made_on_another_database_or_without_the_table(monkeypatch):
     SigningKey.objects.all().delete()
 
-    assert signing_keys.ensure_signing_key(using="other") is None
+    assert signing_keys.ensure_first_key(using="other") is None
     monkeypatch.setattr(SigningKey._meta, "db_table", "not_there_yet")
-    assert signing_keys.ensure_signing_key(using="default") is None
+    assert signing_keys.ensure_first_key(using="default") is None
 
 
 def test_the_migrations_are_complete():

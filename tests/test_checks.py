@@ -12,9 +12,10 @@ from django.core.management.base import SystemCheckError
 from django.test import override_settings
 from django.utils import timezone
 
-from django_ciam_token import checks, signing_keys
+from django_ciam_token import checks
 from django_ciam_token.checks import check_settings, check_signing_keys
 from django_ciam_token.conf import option_names
+from django_ciam_token.keys import signing_keys
 from django_ciam_token.models import SigningKey
 
 ISSUER = "https://id.example.com"
@@ -211,7 +212,7 @@ def test_w001_a_secret_is_too_short_while_debugging():
 def test_e007_a_key_would_sign_before_every_verifier_knows_it():
     assert messages(SIGNING_KEY_LEAD=360) == [
         Error(
-            "SIGNING_KEY_LEAD (0:06:00) is not longer than JWKS_MAX_AGE and SIGNING_KEY_CACHE_LIFETIME "
+            "SIGNING_KEY_LEAD (0:06:00) is not longer than JWKS_MAX_AGE and PROCESS_CACHE_LIFETIME "
             "together (0:06:00): verifiers would meet tokens signed with a key they don't know.",
             hint="Lengthen SIGNING_KEY_LEAD or shorten the other two.",
             id="django_ciam_token.E007",
@@ -219,7 +220,7 @@ def test_e007_a_key_would_sign_before_every_verifier_knows_it():
     ]
     assert messages(SIGNING_KEY_LEAD=361) == []
     assert [message.id for message in messages(JWKS_MAX_AGE=3600)] == ["django_ciam_token.E007"]
-    assert [message.id for message in messages(SIGNING_KEY_CACHE_LIFETIME=3300)] == ["django_ciam_token.E007"]
+    assert [message.id for message in messages(PROCESS_CACHE_LIFETIME=3300)] == ["django_ciam_token.E007"]
 
 
 def test_e007_is_not_reported_of_values_that_are_no_durations():
@@ -349,6 +350,7 @@ def test_the_checks_are_registered_once():
     assert registered.count(checks.check_signing_keys) == 1
 
 
+@pytest.mark.django_db
 def test_manage_py_check_passes_with_the_settings_of_the_tests():
     output = StringIO()
 
@@ -357,6 +359,7 @@ def test_manage_py_check_passes_with_the_settings_of_the_tests():
     assert output.getvalue() == "System check identified no issues (0 silenced).\n"
 
 
+@pytest.mark.django_db
 def test_manage_py_check_reports_a_wrong_setting():
     with (
         override_settings(CIAM_TOKEN={"ISSUER": ISSUER, "ACESS_TOKEN_LIFETIME": 600}),

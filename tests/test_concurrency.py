@@ -15,9 +15,9 @@ from django.db import connections
 from django.db.models import Q
 from django.utils import timezone
 
-from django_ciam_token import signing_keys
 from django_ciam_token.api import issue_tokens
-from django_ciam_token.clients import rotate_client_secret
+from django_ciam_token.clients.secrets import rotate_client_secret
+from django_ciam_token.keys import signing_keys
 from django_ciam_token.models import Client, ClientSecret, RefreshToken, SigningKey
 from tests.conftest import post_form
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from django_ciam_token.api import RevocationReason, revoke_sessions
 from django_ciam_token.models import RefreshToken
+from django_ciam_token.sessions.criteria import SessionCriteria
 
 pytestmark = pytest.mark.django_db
 
@@ -18,7 +19,7 @@ NEVER_ISSUED = "'event': 'refresh_token_not_issued_here'"
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr("django_ciam_token.transactions.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("django_ciam_token.database.retry.time.sleep", lambda seconds: None)
 
 
 class Replica:
@@ -100,13 +101,13 @@ def test_a_lost_revocation_brings_the_session_back_until_it_is_repeated(
 ):
     replica = Replica()
     [session] = RefreshToken.objects.all()
-    end = {"reason": RevocationReason.OPERATOR, "session_id": session.pk}
-    assert revoke_sessions(**end) == 1
+    criteria = SessionCriteria(session_id=session.pk)
+    assert revoke_sessions(criteria, reason=RevocationReason.OPERATOR) == 1
 
     replica.takes_over()
     token = refreshed(refresh, web_client, first_tokens["refresh_token"])
 
-    assert revoke_sessions(**end) == 1
+    assert revoke_sessions(criteria, reason=RevocationReason.OPERATOR) == 1
     assert_refused(refresh(web_client, token), traces, "revoked")
 
 

@@ -61,7 +61,7 @@ def test_a_client_id_is_drawn_in_letters_and_digits():
     assert len(Client().client_id) == 32
 
 
-@pytest.mark.parametrize("client_id", ["a", "customer-portal", "A.b_c~d-9", "9" * 100, str(uuid.uuid4())])
+@pytest.mark.parametrize("client_id", ["a", "customer-portal", "A.b_c~d-9", "9" * 100, str(uuid.UUID(int=7))])
 def test_a_client_id_is_made_of_what_form_encoding_leaves_alone(client_id):
     assert refused_field(client_id=client_id) == {}
 

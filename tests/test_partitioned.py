@@ -15,13 +15,14 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from django_ciam_token import statistics
 from django_ciam_token.api import RevocationReason, issue_tokens, list_sessions, revoke_sessions
 from django_ciam_token.models import RefreshToken
+from django_ciam_token.monitoring import figures
 from django_ciam_token.purging import purge
+from django_ciam_token.sessions.criteria import SessionCriteria
 from tests.partitions import PARTITIONS, SCRIPT, TABLE, leaves, partition, select
+from tests.sessions.test_revocation import make_session
 from tests.test_apps import updates_of_sessions
-from tests.test_session_management import make_session
 
 pytestmark = [
     pytest.mark.django_db,
@@ -274,7 +275,7 @@ def test_sessions_are_listed_newest_first_and_ended_across_parts(
     assert listed == sorted(listed, reverse=True)
     assert len(listed) == 20
 
-    assert revoke_sessions(user=user, reason=RevocationReason.OPERATOR, batch_size=3) == 20
+    assert revoke_sessions(SessionCriteria(user=user), reason=RevocationReason.OPERATOR, batch_size=3) == 20
 
     assert {refresh(web_client, token).status_code for token in tokens} == {400}
 
@@ -290,12 +291,12 @@ def test_what_is_over_is_purged_from_every_part(partitioned, web_client, user):
 
 
 def test_the_estimates_of_the_overview_add_up_the_parts(monkeypatch, partitioned, web_client):
-    monkeypatch.setattr(statistics, "EXACT_UP_TO", 2)
-    monkeypatch.setattr(statistics, "SAMPLE", 1_000)  # All of them, so that the estimate is exact.
+    monkeypatch.setattr(figures, "EXACT_UP_TO", 2)
+    monkeypatch.setattr(figures, "SAMPLE", 1_000)  # All of them, so that the estimate is exact.
 
-    figures = statistics.session_figures(now=timezone.now())
+    found = figures.session_figures(now=timezone.now())
 
-    assert figures == statistics.SessionFigures(total=20, is_estimate=True, live={web_client.pk: 20})
+    assert found == figures.SessionFigures(total=20, is_estimate=True, live={web_client.pk: 20})
 
 
 @pytest.mark.parametrize("query", ["", "?state=live", "?started=1d", "?q=user-"])

@@ -16,14 +16,15 @@ from django.db.models.signals import post_delete, post_init
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from django_ciam_token import purging, transactions
+from django_ciam_token import purging
 from django_ciam_token.api import issue_tokens
+from django_ciam_token.database import retry
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import EventType, RefreshToken, RevokedAccessToken, SecurityEvent, SigningKey
 from django_ciam_token.purging import PurgeResult, purge
 from tests.conftest import post_form
 from tests.factories import UserFactory
-from tests.test_session_management import make_session, make_sessions
+from tests.sessions.test_revocation import make_session, make_sessions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -75,9 +76,9 @@ def test_the_retention_is_a_setting_and_may_be_zero(settings, web_client, user):
     make_session(web_client, user, revoked_at=now - SECOND)
     live = make_session(web_client, user, expires_at=now + SECOND).pk
 
-    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "REVOKED_RETENTION": DAY}
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "ENDED_RETENTION": DAY}
     assert purge(now=now).sessions == 0
-    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "REVOKED_RETENTION": 0}
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "ENDED_RETENTION": 0}
     assert purge(now=now).sessions == 2
 
     assert remaining() == {live}
@@ -155,7 +156,7 @@ def test_an_empty_batch_is_refused(db):
 
 
 def test_no_count_no_offset_and_no_order_but_the_key(web_client, user, settings):
-    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "REVOKED_RETENTION": 0}
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "ENDED_RETENTION": 0}
     make_sessions(25, web_client, user, expires_at=timezone.now() - SECOND)
     make_sessions(25, web_client, user)
     loaded = []
@@ -190,7 +191,7 @@ def test_a_stretch_of_live_sessions_costs_no_write(web_client, user):
 def test_a_session_that_was_refreshed_between_reading_and_deleting_survives(
     web_client, user, monkeypatch, settings
 ):
-    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "REVOKED_RETENTION": 0}
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "ENDED_RETENTION": 0}
     now = timezone.now()
     make_session(web_client, user, expires_at=now - SECOND)
     refreshed = make_session(web_client, user, expires_at=now - SECOND)
@@ -257,7 +258,7 @@ def test_it_tells_how_far_it_is(web_client, user):
 def test_what_interrupts_it_leaves_earlier_batches_done_and_a_rerun_finishes(
     web_client, user, monkeypatch, error
 ):
-    monkeypatch.setattr(transactions.time, "sleep", lambda _: None)
+    monkeypatch.setattr(retry.time, "sleep", lambda _: None)
     make_sessions(25, web_client, user, expires_at=timezone.now() - 40 * DAY)
     delete = QuerySet.delete
     calls = []
@@ -280,7 +281,7 @@ def test_what_interrupts_it_leaves_earlier_batches_done_and_a_rerun_finishes(
 
 
 def test_a_deadlock_is_retried(web_client, user, monkeypatch):
-    monkeypatch.setattr(transactions.time, "sleep", lambda _: None)
+    monkeypatch.setattr(retry.time, "sleep", lambda _: None)
     make_sessions(5, web_client, user, expires_at=timezone.now() - 40 * DAY)
     delete = QuerySet.delete
     errors = [OperationalError("deadlock")]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from django.utils import timezone
 
-from django_ciam_token import clients, signing_keys
+from django_ciam_token.clients import secrets
+from django_ciam_token.keys import signing_keys
 from django_ciam_token.models import ClientSecret, RevokedAccessToken, SecurityEvent, SigningKey
 from tests.conftest import post_form
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr("django_ciam_token.transactions.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("django_ciam_token.database.retry.time.sleep", lambda seconds: None)
 
 
 def test_a_client_secret_is_replaced_once_and_the_present_one_keeps_its_overlap(
@@ -22,7 +23,7 @@ def test_a_client_secret_is_replaced_once_and_the_present_one_keeps_its_overlap(
 ):
     break_next_commit()
 
-    secret = clients.rotate_client_secret(web_client)
+    secret = secrets.rotate_client_secret(web_client)
 
     old, new = ClientSecret.objects.order_by("pk")
     assert old.expires_at > timezone.now()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import unquote
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import Max, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
@@ -22,16 +22,18 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
-from django_ciam_token.admin import bounds, shown_once
+from django_ciam_token.admin import new_secret, paging
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, TokenAdmin, copyable, is_confirmed
 from django_ciam_token.admin.client_form import ClientForm, OverlapForm
-from django_ciam_token.callers import Caller
-from django_ciam_token.clients import add_first_secret, rotate_client_secret, secret_to_keep
+from django_ciam_token.caller import Caller
+from django_ciam_token.clients.secrets import add_first_secret, rotate_client_secret, secret_to_keep
+from django_ciam_token.database.retry import retry
+from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client, ClientSecret, RefreshToken, RevocationReason, SessionState
-from django_ciam_token.session_management import revoke_sessions, select_sessions
-from django_ciam_token.statistics import session_figures
-from django_ciam_token.transactions import retry
+from django_ciam_token.monitoring.figures import session_figures
+from django_ciam_token.sessions.criteria import SessionCriteria, select_sessions
+from django_ciam_token.sessions.revocation import revoke_sessions
 
 if TYPE_CHECKING:
     _SecretInline = admin.TabularInline[ClientSecret, Client]
@@ -188,9 +190,9 @@ class ClientAdmin(TokenAdmin):
         return self._switch(request, queryset, on=True)
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Client], *, on: bool) -> HttpResponse | None:
-        most = bounds.most_selected()
+        most = paging.most_selected()
         names = list(queryset.values_list("pk", "name")[: most + 1])
-        details = bounds.cut_off(names, most)
+        details = paging.cut_off(names, most)
         if not is_confirmed(request):
             action = "enable" if on else "disable"
             hidden = [("action", action), *(("_selected_action", str(pk)) for pk, _name in names)]
@@ -212,10 +214,10 @@ class ClientAdmin(TokenAdmin):
     def _write_switch(self, request: HttpRequest, clients: list[int], *, on: bool) -> None:
         message = _("Enabled.") if on else _("Disabled.")
         operator: Any = request.user.pk
-        using = router.db_for_write(Client)
+        using = write_database(Client)
         changed = Client.objects.using(using).filter(pk__in=clients, is_active=not on)
 
-        def write() -> None:
+        def write(_: int) -> None:
             with transaction.atomic(using=using):
                 switched = list(changed.values_list("pk", flat=True))
                 changed.update(is_active=on)
@@ -269,7 +271,7 @@ class ClientAdmin(TokenAdmin):
             session.client = client
             rows.append((self.url("refreshtoken_change", session.pk), session, session.state(now)))
         # Among the newest: once all sessions of a client were ended, there may be millions to look through.
-        among = bounds.newest(RefreshToken.objects.filter(client=client))
+        among = paging.newest(RefreshToken.objects.filter(client=client))
         live = among.filter(revoked_at=None, expires_at__gt=now).order_by("-pk").values_list("pk", flat=True)
         newest = len(live[: _MOST_COUNTED + 1]) if rows else 0
         return {
@@ -308,7 +310,7 @@ class ClientAdmin(TokenAdmin):
             )
         try:
             ended = revoke_sessions(
-                client=client,
+                SessionCriteria(client=client),
                 reason=RevocationReason.OPERATOR,
                 actor=request.user.get_username(),
                 caller=Caller.of(request),
@@ -320,7 +322,7 @@ class ClientAdmin(TokenAdmin):
         text = ngettext("%(count)d session was ended.", "%(count)d sessions were ended.", ended)
         self.log_change(request, client, text % {"count": ended})
         messages.success(request, text % {"count": ended})
-        if select_sessions(client=client).exists():
+        if select_sessions(SessionCriteria(client=client)).exists():
             messages.warning(
                 request,
                 _("There are more. Do it again, or run: manage.py revoke_tokens --client %(client_id)s")
@@ -361,7 +363,7 @@ class ClientAdmin(TokenAdmin):
             return
         super().save_model(request, obj, form, change)
         if obj.must_have_secret:
-            shown_once.keep(request, obj, add_first_secret(obj))
+            new_secret.keep(request, obj, add_first_secret(obj))
 
     def response_add(self, request: HttpRequest, obj: Client, post_url_continue: Any = None) -> HttpResponse:
         """Go on to the page that shows client_id and secret."""
@@ -379,7 +381,7 @@ class ClientAdmin(TokenAdmin):
         )
         if client is None or not may_see:
             return HttpResponseRedirect(self.url("client_changelist"))
-        secret = shown_once.take(request, client)
+        secret = new_secret.take(request, client)
         has_secret = client.secrets.exists()
         back = self.url("client_change", client.pk)
         return self.page(
@@ -391,7 +393,7 @@ class ClientAdmin(TokenAdmin):
             secret=secret,
             has_secret=has_secret,
             replaced_ends_at=_end_of_replaced(client),
-            snippets=[] if has_secret and secret is None else shown_once.snippets(client, secret),
+            snippets=[] if has_secret and secret is None else new_secret.snippets(client, secret),
             replace_url=(
                 self.url("client_replace_secret", client.pk) if self._may_replace_secret(request) else None
             ),
@@ -423,7 +425,7 @@ class ClientAdmin(TokenAdmin):
                 ),
             )
             return HttpResponseRedirect(back)
-        shown_once.keep(request, client, secret)
+        new_secret.keep(request, client, secret)
         self.log_change(request, client, _("Given a new secret."))
         return HttpResponseRedirect(self.url("client_new_secret", client.pk))
 
@@ -473,7 +475,7 @@ class ClientAdmin(TokenAdmin):
         if along > _MOST_DELETED_ALONG:
             remedy = _(
                 "Too many sessions to delete at once. Disable the client and end its sessions; when "
-                "purge_tokens has removed them (REVOKED_RETENTION), delete it."
+                "purge_tokens has removed them (ENDED_RETENTION), delete it."
             )
             return [str(client) for client in clients], count, set(), [remedy]
         # What models of the site refer to clients or sessions is Django's to judge.

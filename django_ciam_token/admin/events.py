@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from django_ciam_token.admin.base import ReadOnlyAdmin
-from django_ciam_token.admin.bounds import BoundedPaginator, newest
+from django_ciam_token.admin.paging import BoundedPaginator, newest
 from django_ciam_token.models import SecurityEvent
 
 

@@ -9,16 +9,16 @@ from typing import Final
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
-from django_ciam_token import signing_keys
 from django_ciam_token.admin.charts import Chart, chart
-from django_ciam_token.admin.lifecycle import next_event
+from django_ciam_token.admin.key_timeline import next_event
 from django_ciam_token.conf import ciam_settings
+from django_ciam_token.database.clock import utc_day
+from django_ciam_token.keys import key_set
 from django_ciam_token.models import Client, EventType, SigningKey, SigningKeyState
-from django_ciam_token.statistics import (
+from django_ciam_token.monitoring.figures import (
     events_by_day,
     refreshes_by_day,
     session_figures,
-    utc_day,
     waiting_for_purge,
 )
 
@@ -86,7 +86,7 @@ def overview(now: datetime) -> Overview:
         is_estimate=figures.is_estimate,
         charts=_charts(now) if ciam_settings.AUDIT_TRAIL else (),
         has_audit_trail=ciam_settings.AUDIT_TRAIL,
-        has_active_key=signing_keys.active_key(keys, now) is not None,
+        has_active_key=key_set.active_key(keys, now) is not None,
         key_event=_key_event(keys, now),
         waiting=_("at least %(number)s") % {"number": number} if has_more else number,
         has_waiting=waiting > 0,

@@ -19,8 +19,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_ciam_token.admin.bounds import newest
-from django_ciam_token.identifiers import lowest_uuid7
+from django_ciam_token.admin.paging import newest
+from django_ciam_token.database.uuid7 import lowest_uuid7
 from django_ciam_token.models import Client, RefreshToken, RevocationReason, SessionState
 
 _MOST_MATCHES: Final = 100

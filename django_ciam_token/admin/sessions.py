@@ -23,13 +23,14 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from django_ciam_token.admin import bounds, session_list, user_agents
+from django_ciam_token.admin import paging, session_list, user_agents
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, ReadOnlyAdmin, is_confirmed
-from django_ciam_token.callers import Caller
+from django_ciam_token.caller import Caller
 from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
 from django_ciam_token.models import RefreshToken, RevocationReason, SecurityEvent, SessionState
-from django_ciam_token.session_management import revoke_sessions, session_of_token
-from django_ciam_token.sessions import revoke
+from django_ciam_token.sessions.criteria import SessionCriteria
+from django_ciam_token.sessions.revocation import revoke_session, revoke_sessions
+from django_ciam_token.tokens.recognition import session_of_token
 
 _EVENTS_SHOWN: Final = 100
 _NO_TOKEN: Final = gettext_lazy("That is neither a refresh token nor an access token of this service.")
@@ -143,7 +144,7 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
     def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
         """Bound the pages of sessions; those of a session's history are Django's."""
         if queryset.model is RefreshToken:
-            return bounds.BoundedPaginator(queryset, *args, **kwargs)
+            return paging.BoundedPaginator(queryset, *args, **kwargs)
         return super().get_paginator(request, queryset, *args, **kwargs)
 
     @admin.display(description=gettext_lazy("user"))
@@ -171,8 +172,8 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
         """Show the list, and among what was looked."""
         context = {
             "find_by_token_url": self.url("refreshtoken_find_by_token"),
-            "most_shown": bounds.MOST_SHOWN,
-            "window": bounds.WINDOW if request.GET.get("state") else None,
+            "most_shown": paging.MOST_SHOWN,
+            "window": paging.WINDOW if request.GET.get("state") else None,
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
@@ -187,13 +188,13 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
     @admin.action(description=gettext_lazy("End selected sessions"), permissions=["revoke"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[RefreshToken]) -> HttpResponse | None:
         """Ask, and end what was selected; of everything that a search found, the newest."""
-        most = bounds.most_selected()
+        most = paging.most_selected()
         chosen = list(queryset.order_by("-pk").values_list("pk", flat=True)[: most + 1])
-        details = bounds.cut_off(chosen, most)
+        details = paging.cut_off(chosen, most)
         if not is_confirmed(request):
             return self.confirm(request, _ending(chosen, details, request))
         sessions = RefreshToken.objects.filter(pk__in=chosen)
-        if self._end(request, sessions=sessions) is not None:
+        if self._end(request, SessionCriteria(among=sessions)) is not None:
             operator: Any = request.user.pk
             LogEntry.objects.log_actions(operator, sessions.only("pk"), CHANGE, _("Ended."))
         return None
@@ -260,7 +261,7 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
                 ),
             )
         try:
-            ended = revoke(
+            ended = revoke_session(
                 session,
                 reason=RevocationReason.OPERATOR,
                 now=timezone.now(),
@@ -298,18 +299,18 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
                     cancel_url=back,
                 ),
             )
-        if self._end(request, user=user) is not None:
+        if self._end(request, SessionCriteria(user=user)) is not None:
             self.log_change(request, user, _("Signed out everywhere."))
         return HttpResponseRedirect(back)
 
-    def _end(self, request: HttpRequest, **which: Any) -> int | None:
+    def _end(self, request: HttpRequest, criteria: SessionCriteria) -> int | None:
         """End sessions and say how many; None if the database refused."""
         try:
             ended = revoke_sessions(
+                criteria,
                 reason=RevocationReason.OPERATOR,
                 actor=request.user.get_username(),
                 caller=Caller.of(request),
-                **which,
             )
         except TemporarilyUnavailable:
             messages.error(request, _("The database refused before all was done. Try again to end the rest."))

@@ -14,12 +14,12 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_ciam_token import signing_keys
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, ReadOnlyAdmin, is_confirmed
-from django_ciam_token.admin.lifecycle import picture
-from django_ciam_token.callers import Caller
+from django_ciam_token.admin.key_timeline import picture
+from django_ciam_token.caller import Caller
 from django_ciam_token.conf import SIGNING_ALGORITHMS, ciam_settings
 from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import SigningKey, SigningKeyState
 
 
@@ -81,7 +81,7 @@ class SigningKeyAdmin(ReadOnlyAdmin):
         context = {
             "picture": picture(keys, now),
             "states": [state for state in SigningKeyState if state is not SigningKeyState.REMOVED],
-            "has_active_key": signing_keys.active_key(keys, now) is not None,
+            "has_active_key": key_set.active_key(keys, now) is not None,
             "old_key": signing_keys.overdue_key(keys, now),
             "tools": self._tools(request),
             "jwks_url": _jwks_url(),

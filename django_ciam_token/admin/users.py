@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_ciam_token.admin import user_agents
-from django_ciam_token.session_management import SessionInfo, list_sessions
+from django_ciam_token.sessions.listing import SessionInfo, list_sessions
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]

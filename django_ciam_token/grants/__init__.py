@@ -1,43 +1,74 @@
-"""The grants that the token endpoint serves.
+"""The grants that the token endpoint serves, and what is needed to write one.
 
-A grant is a callable that is registered under its ``grant_type`` in the setting ``GRANTS``. It is given
-an authenticated client and parameters, never a request, and returns tokens or raises an `OAuthError`.
+A grant is a callable that is registered under its ``grant_type`` in the setting ``GRANTS``. It is given one
+`TokenRequest` and returns `IssuedTokens` or raises an `OAuthError`. It never sees an HTTP request.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from django_ciam_token.callers import Caller
+from django_ciam_token.caller import Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidRequest, UnsupportedGrantType
 from django_ciam_token.models import Client
-from django_ciam_token.token_string import GenuineToken
-from django_ciam_token.tokens import IssuedTokens
+from django_ciam_token.sessions.rows import SessionReading
+from django_ciam_token.tokens.claims import Subject
+from django_ciam_token.tokens.first_tokens import issue_first_tokens
+from django_ciam_token.tokens.issuing import IssuedTokens, SignedTokens, sign_tokens
+
+__all__ = [
+    "Grant",
+    "IssuedTokens",
+    "SignedTokens",
+    "Subject",
+    "TokenRequest",
+    "find_grant",
+    "issue_first_tokens",
+    "require",
+    "session_named_by",
+    "sign_tokens",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenRequest:
+    """A token request of an authenticated client. What later RFCs add becomes a field here."""
+
+    client: Client
+    """Authenticated; whether it may use this grant is for the grant to decide."""
+    parameters: Mapping[str, str] = field(repr=False)
+    """The form: each parameter was given once, and none is empty."""
+    caller: Caller
+    """Where the request came from."""
+    now: datetime
+    """When the request came, by the host's clock."""
+    session: SessionReading | None = None
+    """The session that the grant named by ``session_of``, as it was read with the client; None if it named
+    none, or if the session is not this client's or must be read again."""
 
 
 class Grant(Protocol):
-    """What a callable in ``GRANTS`` must look like."""
+    """What a callable in ``GRANTS`` must look like.
 
-    def __call__(
-        self, *, client: Client, parameters: Mapping[str, str], caller: Caller, now: datetime
-    ) -> IssuedTokens:
+    A grant that needs a session may also have a method ``session_of(parameters) -> UUID | None``. It is
+    called before the client is authenticated and must not ask the database. It saves a statement: the session
+    is then read with the client. See `session_named_by`.
+    """
+
+    def __call__(self, request: TokenRequest, /) -> IssuedTokens:
         """Issue tokens.
-
-        Args:
-            client: authenticated; whether it may use this grant is for the grant to decide.
-            parameters: of the form, each given once and not empty.
-            caller: from where the request came.
-            now: when the request came, by the host's clock.
 
         Raises:
             OAuthError: the answer is that error, and nothing was changed but what the error implies.
         """
 
 
-def find(grant_type: str) -> Grant:
+def find_grant(grant_type: str) -> Grant:
     """Return the grant of this name.
 
     Raises:
@@ -50,15 +81,10 @@ def find(grant_type: str) -> Grant:
     return grants[grant_type]
 
 
-def token_ahead(grant: Grant, parameters: Mapping[str, str]) -> GenuineToken | None:
-    """Return the refresh token whose session a grant is going to need, if it is one that says so.
-
-    It does with a method ``token_ahead``, which is given the parameters before the client is authenticated.
-    If there is such a token, the grant is called with it as ``presented``, and with a ``reading`` of its
-    session, which is None unless it is one of that client.
-    """
-    ahead: Callable[[Mapping[str, str]], GenuineToken | None] | None = getattr(grant, "token_ahead", None)
-    return None if ahead is None else ahead(parameters)
+def session_named_by(grant: Grant, parameters: Mapping[str, str]) -> uuid.UUID | None:
+    """Return the id of the session that a grant is going to need, if it says so."""
+    name: Callable[[Mapping[str, str]], uuid.UUID | None] | None = getattr(grant, "session_of", None)
+    return None if name is None else name(parameters)
 
 
 def require(parameters: Mapping[str, str], name: str) -> str:

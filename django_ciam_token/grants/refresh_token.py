@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from django.dispatch import Signal
 from django.views.decorators.debug import sensitive_variables
 
-from django_ciam_token import keyring, scopes, sessions, signals, token_string
-from django_ciam_token.callers import Caller
-from django_ciam_token.conf import ciam_settings
+from django_ciam_token import scopes, signals
+from django_ciam_token.crypto import refresh_token_string, site_keys
+from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine, TokenKey
+from django_ciam_token.database.retry import LostRace, retry
+from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant, OAuthError, UnauthorizedClient
-from django_ciam_token.grants import require
-from django_ciam_token.models import Client, RefreshToken, RevocationReason
-from django_ciam_token.reading import Reading, read_session
-from django_ciam_token.sessions import Rotation, Verdict
-from django_ciam_token.token_string import GenuineToken, TokenKey
-from django_ciam_token.tokens import IssuedTokens, SignedTokens, Subject, sign_tokens
-from django_ciam_token.transactions import LostRace, retry
+from django_ciam_token.grants import TokenRequest, require
+from django_ciam_token.models import RefreshToken, RevocationReason
+from django_ciam_token.sessions import rotation
+from django_ciam_token.sessions.revocation import revoke_session
+from django_ciam_token.sessions.rotation import Rotation
+from django_ciam_token.sessions.rows import READINGS_OF_A_LAGGING_NODE, SessionReading, read_session
+from django_ciam_token.sessions.verdict import Verdict, judge, successor_again
+from django_ciam_token.tokens.claims import Subject
+from django_ciam_token.tokens.issuing import IssuedTokens, SignedTokens, sign_tokens
 
 logger = logging.getLogger("django_ciam_token")
 
@@ -30,25 +34,8 @@ class RefreshTokenGrant:
     """Rotates a refresh token and issues fresh tokens for its session."""
 
     @sensitive_variables()
-    def __call__(
-        self,
-        *,
-        client: Client,
-        parameters: Mapping[str, str],
-        caller: Caller,
-        now: datetime,
-        presented: GenuineToken | None = None,
-        reading: Reading | None = None,
-    ) -> IssuedTokens:
+    def __call__(self, request: TokenRequest) -> IssuedTokens:
         """Answer a token request; see `Grant`.
-
-        Args:
-            client: authenticated.
-            parameters: of the form.
-            caller: from where the request came.
-            now: when it came.
-            presented: the refresh token of the form, if `token_ahead` has read it.
-            reading: of its session, of just now; it is read if it is None.
 
         Raises:
             InvalidRequest: there is no refresh_token.
@@ -57,30 +44,33 @@ class RefreshTokenGrant:
             InvalidScope: the scope is malformed or wider than first granted; the token is still good.
             TemporarilyUnavailable: the database refused; the same request may be sent again.
         """
-        text, keys = require(parameters, "refresh_token"), keyring.token_keys()
-        if not client.refresh_tokens_enabled:
+        text, keys = require(request.parameters, "refresh_token"), site_keys.token_keys()
+        if not request.client.refresh_tokens_enabled:
             raise UnauthorizedClient(
                 "this application may not use refresh tokens; ask its operator",
                 reason="refresh_tokens_disabled",
             )
         try:
-            presented = presented or token_string.authenticate(text, keys)
-        except token_string.NotGenuine:
+            presented = refresh_token_string.authenticate(text, keys)
+        except NotGenuine:
             raise InvalidGrant(reason="not_genuine", is_attempt=True) from None
-        scope = parameters.get("scope")
-        request = _Refresh(client, presented, scope, caller, now, keys[0], sessions.database(), reading)
+        refresh = _Refresh(request, presented, keys[0], write_database(RefreshToken))
         try:
-            return retry(request.attempt, using=request.using)
+            return retry(refresh.attempt, using=refresh.using)
         except OAuthError as error:
-            error.log_fields = {"client_id": client.client_id, "session_id": str(presented.family)}
+            error.log_fields = {
+                "client_id": request.client.client_id,
+                "session_id": str(presented.session_id),
+            }
             raise
 
     @sensitive_variables()
-    def token_ahead(self, parameters: Mapping[str, str]) -> GenuineToken | None:
-        """Return the token if it is genuine; for garbage nothing is read."""
+    def session_of(self, parameters: Mapping[str, str]) -> uuid.UUID | None:
+        """Return the session of the token if that is genuine; for garbage nothing is read."""
         try:
-            return token_string.authenticate(parameters["refresh_token"], keyring.token_keys())
-        except (KeyError, token_string.NotGenuine):
+            text = parameters["refresh_token"]
+            return refresh_token_string.authenticate(text, site_keys.token_keys()).session_id
+        except (KeyError, NotGenuine):
             return None
 
 
@@ -92,38 +82,32 @@ class _Refresh:
     """One request, which may take several attempts.
 
     What was drawn and signed is kept from one attempt to the next: nobody has seen it yet, and after a
-    COMMIT of which we don't know whether it happened, the nonce tells whether the rotation is ours.
+    COMMIT whose outcome is unknown, the nonce tells whether the rotation is ours.
     """
 
-    client: Client
+    request: TokenRequest
     presented: GenuineToken
-    requested_scope: str | None
-    caller: Caller
-    now: datetime
     key: TokenKey
     using: str
-    ahead: Reading | None
-    """What was read along with the client: good for the first attempt."""
     rotation: Rotation | None = field(default=None, init=False)
     signed: SignedTokens | None = field(default=None, init=False, repr=False)
-    readings: int = field(default=0, init=False)
 
-    def attempt(self) -> IssuedTokens:
+    def attempt(self, number: int) -> IssuedTokens:
         """Read, decide and act; every attempt reads in a transaction of its own.
 
         MariaDB would show a second reading within one transaction the row as it was.
         """
-        self.readings += 1
-        reading, self.ahead = self.ahead, None
+        # What was read with the client is good for the first attempt.
+        reading = self.request.session if number == 1 else None
         if reading is None:
-            reading = read_session(self.presented.family, using=self.using)
-        if self._is_ahead_of(reading) and self.readings < sessions.READINGS_OF_A_LAGGING_NODE:
+            reading = read_session(self.presented.session_id, using=self.using)
+        if self._is_ahead_of(reading) and number < READINGS_OF_A_LAGGING_NODE:
             raise LostRace
         if reading is None:
             raise InvalidGrant(reason="unknown_session")
         session = reading.session
-        verdict = sessions.judge(reading, self.presented, client=self.client, now=self.now)
-        if self.rotation is not None and sessions.has_rotated(session, self.rotation):
+        verdict = judge(reading, self.presented, client=self.request.client, now=self.request.now)
+        if self.rotation is not None and rotation.has_rotated(session, self.rotation):
             return self._rotated(session, self.rotation)
         if verdict is Verdict.ROTATE:
             return self._rotate(session)
@@ -131,77 +115,73 @@ class _Refresh:
             return self._replay(session)
         return self._end(session)
 
-    def _is_ahead_of(self, reading: Reading | None) -> bool:
-        """Tell whether a genuine token is newer than what this node of the database has heard of."""
+    def _is_ahead_of(self, reading: SessionReading | None) -> bool:
+        """Tell whether a genuine token is newer than what this node of the database knows."""
         return reading is None or reading.session.generation < self.presented.generation
 
     def _rotate(self, session: RefreshToken) -> IssuedTokens:
         if self.rotation is None:
-            self.rotation = sessions.prepare_rotation(session, self.presented, key=self.key)
+            self.rotation = rotation.prepare_rotation(session, self.presented, key=self.key)
         # All that can fail, and the signatures, come before the transaction: no lock is held meanwhile.
         self._sign(session)
-        if not sessions.rotate(
-            session, self.rotation, client=self.client, caller=self.caller, now=self.now, using=self.using
+        request = self.request
+        if not rotation.rotate(
+            session,
+            self.rotation,
+            client=request.client,
+            caller=request.caller,
+            now=request.now,
+            using=self.using,
         ):
             raise LostRace
         return self._rotated(session, self.rotation)
 
-    def _rotated(self, session: RefreshToken, rotation: Rotation) -> IssuedTokens:
-        self._tell(signals.tokens_refreshed, session)
-        refresh_token = token_string.encode(rotation.successor, self.key)
+    def _rotated(self, session: RefreshToken, rotated: Rotation) -> IssuedTokens:
+        self._send(signals.tokens_refreshed, session)
+        refresh_token = refresh_token_string.encode(rotated.successor, self.key)
         return IssuedTokens(signed=self._sign(session), refresh_token=refresh_token)
 
     def _replay(self, session: RefreshToken) -> IssuedTokens:
-        refresh_token = sessions.successor_again(session, self.presented)
+        refresh_token = successor_again(session, self.presented)
         tokens = IssuedTokens(signed=self._sign(session), refresh_token=refresh_token)
         self._report("Session %s: predecessor answered with its successor again", session, "replayed")
-        self._tell(signals.tokens_replayed, session)
+        self._send(signals.tokens_replayed, session)
         return tokens
 
     def _end(self, session: RefreshToken) -> IssuedTokens:
-        # For whoever is told of it.
-        session.client = self.client
+        request = self.request
+        # For the receivers of the signals.
+        session.client = request.client
         # The revocation is committed before the error is raised: nothing may roll it back.
-        if sessions.revoke(session, reason=RevocationReason.REUSE, now=self.now, caller=self.caller):
+        if revoke_session(session, reason=RevocationReason.REUSE, now=request.now, caller=request.caller):
             self._report(
                 "Session %s: superseded refresh token reused, session ended",
                 session,
                 "reuse_detected",
                 level=logging.WARNING,
             )
-            self._tell(signals.reuse_detected, session)
+            self._send(signals.reuse_detected, session)
         raise InvalidGrant(reason="reuse")
 
     def _sign(self, session: RefreshToken) -> SignedTokens:
         if self.signed is None:
             # RFC 6749 §6: a narrower scope is this access token's; the session keeps what was granted.
-            scope = scopes.narrow(session.scopes, self.requested_scope)
-            self._require_policy(session, scope)
-            subject = Subject(
-                client=self.client,
-                user=session.user,
-                scope=scope,
-                session_id=session.pk,
-                auth_time=session.auth_time,
-            )
-            self.signed = sign_tokens(subject, now=self.now)
+            scope = scopes.narrow(session.scopes, self.request.parameters.get("scope"))
+            subject = Subject.of(session, client=self.request.client, scope=scope)
+            self.signed = sign_tokens(subject, now=self.request.now)
         return self.signed
 
-    def _require_policy(self, session: RefreshToken, scope: tuple[str, ...]) -> None:
-        policy = ciam_settings.ISSUANCE_POLICY
-        if policy is not None and not policy(user=session.user, client=self.client, scope=scope):
-            raise InvalidGrant(reason="policy")
-
-    def _tell(self, signal: Signal, session: RefreshToken) -> None:
+    def _send(self, signal: Signal, session: RefreshToken) -> None:
         signals.send_after_commit(
             signal,
             sender=RefreshToken,
             using=self.using,
             session=session,
-            client=self.client,
-            caller=self.caller,
+            client=self.request.client,
+            caller=self.request.caller,
         )
 
     def _report(self, message: str, session: RefreshToken, event: str, *, level: int = logging.INFO) -> None:
-        fields = {"event": event, "session_id": str(session.pk), "client_id": self.client.client_id}
+        client_id = self.request.client.client_id
+        fields = {"event": event, "session_id": str(session.pk), "client_id": client_id}
         logger.log(level, message, session.pk, extra=fields)

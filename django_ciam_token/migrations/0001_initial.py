@@ -5,7 +5,7 @@ from typing import Any
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-import django_ciam_token.identifiers
+import django_ciam_token.database.uuid7
 import django_ciam_token.models.client
 from django.conf import settings
 from django.db import migrations, models
@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='RefreshToken',
             fields=[
-                ('id', models.UUIDField(default=django_ciam_token.identifiers.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=django_ciam_token.database.uuid7.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('scope', models.TextField(verbose_name='scope')),
                 ('generation', models.PositiveIntegerField(default=0, verbose_name='generation')),
                 ('secret_digest', models.BinaryField(max_length=32)),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from django_ciam_token import scopes
 from django_ciam_token.conf import ciam_settings
+from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidScope
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ validate_client_id = RegexValidator(
 
 
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
+_NONE = timedelta(0)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -264,3 +268,22 @@ class ClientSecret(models.Model):
 
     def __str__(self) -> str:
         return f"…{self.last_four}"
+
+
+def longest_access_token_lifetime() -> timedelta:
+    """Return how long an access token lives at most, whichever client it is for; one statement."""
+    return _longest(access_token_lifetime=ciam_settings.ACCESS_TOKEN_LIFETIME)
+
+
+def longest_token_lifetime() -> timedelta:
+    """Return how long a JWT of either kind lives at most, whichever client it is for; one statement."""
+    return _longest(
+        access_token_lifetime=ciam_settings.ACCESS_TOKEN_LIFETIME,
+        id_token_lifetime=ciam_settings.ID_TOKEN_LIFETIME,
+    )
+
+
+def _longest(**defaults: timedelta) -> timedelta:
+    clients = Client.objects.using(write_database(Client))
+    own: Iterable[timedelta | None] = clients.aggregate(*(Max(field) for field in defaults)).values()
+    return max(*defaults.values(), *(lifetime for lifetime in own if lifetime is not None), _NONE)

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from django_ciam_token.identifiers import uuid7
+from django_ciam_token.database.uuid7 import uuid7
 from django_ciam_token.models.client import Client
 
 
@@ -100,7 +100,7 @@ class RefreshToken(models.Model):
         """The scope first granted."""
         return tuple(self.scope.split())
 
-    def end(self, client: Client) -> datetime:
+    def ends_at(self, client: Client) -> datetime:
         """Return when it ends if it is not refreshed again.
 
         The absolute end is computed anew, so that shortening the setting takes effect at once.

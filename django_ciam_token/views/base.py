@@ -1,4 +1,4 @@
-"""What all endpoints share: JSON in and out, and an answer for every way to fail.
+"""What all endpoints share: who sent a request, and an answer for every way to fail.
 
 Every attribute that Django REST framework takes from the host's ``REST_FRAMEWORK`` is set here, so
 nothing in the host's defaults changes these endpoints.
@@ -6,14 +6,13 @@ nothing in the host's defaults changes these endpoints.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final, TypedDict
+from typing import Any, Final
 
 from django.core.exceptions import SuspiciousOperation
 from django.core.signals import got_request_exception
@@ -22,16 +21,15 @@ from django.http import HttpRequest
 from django.http.request import UnreadablePostError
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.exceptions import APIException, MethodNotAllowed, Throttled, UnsupportedMediaType
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.parsers import BaseParser
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
-from django_ciam_token.callers import Caller, shown_path
-from django_ciam_token.client_authentication import authenticate_and_read, read_credentials, uses_basic
+from django_ciam_token.caller import Caller, shown_path
+from django_ciam_token.clients.authentication import authenticate
+from django_ciam_token.clients.methods import read_credentials, uses_basic
+from django_ciam_token.database.retry import UNAVAILABLE
 from django_ciam_token.errors import (
     InvalidClient,
     InvalidRequest,
@@ -43,59 +41,17 @@ from django_ciam_token.errors import (
     UnsupportedContent,
     WrongMethod,
 )
-from django_ciam_token.models import Client
-from django_ciam_token.reading import Reading
-from django_ciam_token.transactions import UNAVAILABLE
+from django_ciam_token.sessions.rows import ClientReading
 from django_ciam_token.views.form import SEND_A_FORM, Form, StrictFormParser, read_form
-from django_ciam_token.views.throttling import FailureThrottle
+from django_ciam_token.views.rendering import NO_STORE, JSONRenderer, OneRepresentation
+from django_ciam_token.views.throttling import Failures, FailureThrottle
 
 logger = logging.getLogger("django_ciam_token")
 
-CONTENT_TYPE: Final = "application/json;charset=UTF-8"
 REALM: Final = "oauth2"
-# RFC 6749 §5.1, and §5.2 of its errors.
-NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 _SECRET_PARAMETERS: Final = frozenset(
     {"client_secret", "client_assertion", "refresh_token", "access_token", "token", "code", "password"}
 )
-
-
-class _Failing(TypedDict):
-    client_id: str
-    address: str | None
-
-
-class JSONRenderer(BaseRenderer):
-    """Writes JSON byte for byte as the reference answers have it: a space after comma and colon."""
-
-    media_type = CONTENT_TYPE
-    format = "json"
-    charset = None
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        """Return the bytes of the body; none for an answer without content, such as 304."""
-        return b"" if data is None else json.dumps(data).encode("ascii")
-
-
-class OneRepresentation(BaseContentNegotiation):
-    """Ignores Accept: there is one form of every answer, and an error must reach the client in it."""
-
-    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
-        """Return the parser if the content is of its type."""
-        parser = next(iter(parsers))
-        media_type = request._request.content_type or ""
-        return parser if media_type.lower() == parser.media_type else None
-
-    def select_renderer(
-        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        """Return the only renderer."""
-        return next(iter(renderers)), CONTENT_TYPE
 
 
 class EndpointView(APIView):
@@ -111,10 +67,8 @@ class EndpointView(APIView):
     versioning_class = None
     schema = None
 
-    failing: _Failing
-    """Whose failure it would be: set as soon as the request names its client."""
-    reading: Reading | None = None
-    """The session that was read along with the client."""
+    failures: Failures | None = None
+    """Those that a failure of this request would add to: set as soon as the request names its client."""
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
@@ -134,7 +88,7 @@ class EndpointView(APIView):
         return super().initialize_request(request, *args, **kwargs)
 
     def perform_authentication(self, request: Request) -> None:
-        """Leave it until somebody asks for ``request.user``: who sends a request here is its client."""
+        """Leave it until something asks for ``request.user``: requests come from clients, not from users."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse secrets in the query string: they are in the access log already."""
@@ -152,7 +106,7 @@ class EndpointView(APIView):
     def form(self, request: Request) -> Form:
         """Return the parameters of the form that was sent.
 
-        Not by way of ``request.data``, which is the same: Django REST framework goes a long way for it.
+        ``request.data`` is the same, but Django REST framework does much more work for it.
 
         Raises:
             InvalidRequest: or one of its subclasses, if it is not what `read_form` reads.
@@ -169,34 +123,31 @@ class EndpointView(APIView):
         now: datetime,
         confidential: bool = False,
         session_id: uuid.UUID | None = None,
-    ) -> Client:
+    ) -> ClientReading:
         """Return the client that sends the request.
 
         Args:
             request: the request.
             parameters: its form.
-            caller: from where it came.
+            caller: where it came from.
             now: the present.
-            confidential: whether a client without a secret is refused.
-            session_id: of a session to read along with the client; it is `reading` then.
+            confidential: whether a client that does not prove who it is is refused.
+            session_id: of a session to read with the client.
 
         Raises:
             InvalidRequest: it names no client, or authenticates in more than one way.
             InvalidClient: it is not who it says it is.
         """
         credentials = read_credentials(request._request.META.get("HTTP_AUTHORIZATION"), parameters)
-        self.failing = {"client_id": credentials.client_id, "address": caller.address}
-        found = authenticate_and_read(
-            credentials,
-            session_id=session_id,
-            now=now,
-            caller=caller,
-            is_within_limit=self._is_within_limit,
+        self.failures = Failures(
+            self.failure_throttles(), client_id=credentials.client_id, address=caller.address
         )
-        if confidential and credentials.secret is None:
+        reading = authenticate(
+            credentials, session_id=session_id, now=now, caller=caller, failures=self.failures
+        )
+        if confidential and not credentials.method.is_confidential:
             raise InvalidClient(reason="public_client")
-        self.reading = found.session
-        return found.client
+        return reading
 
     def handle_exception(self, exc: Exception) -> Response:
         """Turn whatever went wrong into a JSON answer that reveals nothing."""
@@ -228,17 +179,12 @@ class EndpointView(APIView):
         """Return those of the view's throttles that count failures."""
         return [throttle for throttle in self.get_throttles() if isinstance(throttle, FailureThrottle)]
 
-    def _is_within_limit(self, bucket: str) -> bool:
-        """Tell whether there were not too many failures, and remember as whose one would be counted."""
-        self.failing["client_id"] = bucket
-        return not any(throttle.is_exceeded(**self.failing) for throttle in self.failure_throttles())
-
     def _throttled(self, error: OAuthError) -> OAuthError:
         """Count a failure of a client, and answer it 429 if there were too many."""
-        if error.is_attempt and hasattr(self, "failing"):
-            waits = [throttle.count(**self.failing) for throttle in self.failure_throttles()]
-            if longest := max((wait for wait in waits if wait is not None), default=None):
-                return TooManyFailures(retry_after=longest)
+        if error.is_attempt and self.failures is not None:
+            wait = self.failures.count()
+            if wait is not None:
+                return TooManyFailures(retry_after=wait)
         return error
 
     def _as_oauth_error(self, exc: Exception) -> OAuthError:

@@ -14,11 +14,13 @@ from django.utils.http import parse_etags
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from django_ciam_token import signing_keys
+from django_ciam_token.clients.methods import METHODS
 from django_ciam_token.conf import ciam_settings
+from django_ciam_token.keys import key_set
 from django_ciam_token.views.base import EndpointView
 
-_WITH_SECRET: Final = ["client_secret_basic", "client_secret_post"]
+_METHODS: Final = [method.name for method in METHODS]
+_CONFIDENTIAL_METHODS: Final = [method.name for method in METHODS if method.is_confidential]
 
 
 class PublishedView(EndpointView):
@@ -53,7 +55,7 @@ class JWKSetView(PublishedView):
 
     def document(self) -> dict[str, Any]:
         """Return the JWK Set."""
-        return signing_keys.current().jwk_set(timezone.now())
+        return key_set.current().jwk_set(timezone.now())
 
 
 class MetadataView(PublishedView):
@@ -72,11 +74,11 @@ class MetadataView(PublishedView):
             # Both specifications require it; nothing is authorized here, so there is none.
             "response_types_supported": [],
             "grant_types_supported": list(ciam_settings.GRANTS),
-            "token_endpoint_auth_methods_supported": [*_WITH_SECRET, "none"],
-            "revocation_endpoint_auth_methods_supported": [*_WITH_SECRET, "none"],
-            "introspection_endpoint_auth_methods_supported": _WITH_SECRET,
+            "token_endpoint_auth_methods_supported": _METHODS,
+            "revocation_endpoint_auth_methods_supported": _METHODS,
+            "introspection_endpoint_auth_methods_supported": _CONFIDENTIAL_METHODS,
             "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": signing_keys.current().algorithms(timezone.now()),
+            "id_token_signing_alg_values_supported": key_set.current().algorithms(timezone.now()),
         }
 
 

@@ -1,4 +1,4 @@
-"""Slowing down who keeps failing, and nobody else."""
+"""Slowing down clients that keep failing, and nobody else."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import logging
 import math
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from django.core.cache import cache
@@ -17,16 +18,15 @@ from django_ciam_token.conf import ciam_settings
 
 logger = logging.getLogger("django_ciam_token")
 
-
 _MINUTE: Final = 60
 
 
 class FailureThrottle(BaseThrottle):
     """Counts the failures of one client from one address, in Django's cache.
 
-    A request is never refused because others failed: behind one address and one client_id there may be a
-    web server with ten thousand users, of whom some hold an expired session, or one instance of it with
-    the wrong secret. What is answered 429 is the failure itself, once there were too many.
+    A request is never refused because others failed: one address and one client_id may stand for a web
+    server with ten thousand users, some of whom hold an expired session, or for a group of servers one of
+    which has the wrong secret. Only the failure itself is answered 429, once there were too many.
     """
 
     cache = cache
@@ -64,7 +64,7 @@ class FailureThrottle(BaseThrottle):
         """Return the instants of the failures in the last minute, the newest first."""
         try:
             history: list[float] = self.cache.get(self._key(client_id, address), [])
-        except Exception:  # noqa: BLE001 - a cache that is away raises what its driver raises
+        except Exception:  # noqa: BLE001 - an unavailable cache raises what its driver raises
             self._report()
             return []
         since = self.timer() - _MINUTE
@@ -77,5 +77,38 @@ class FailureThrottle(BaseThrottle):
             self._report()
 
     def _report(self) -> None:
-        """Say that nothing is counted while the cache is away; tokens are given out all the same."""
+        """Log that nothing is counted while the cache is unavailable; tokens are issued all the same."""
         logger.warning("The cache is unavailable; failures are not counted", extra={"event": "no_cache"})
+
+
+class Failures:
+    """The recent failures of one client from one address, as all throttles of a view count them.
+
+    Args:
+        throttles: those that count.
+        client_id: as presented; see `attribute_to`.
+        address: where the request came from.
+    """
+
+    def __init__(self, throttles: Sequence[FailureThrottle], *, client_id: str, address: str | None) -> None:
+        self._throttles = throttles
+        self._client_id = client_id
+        self._address = address
+
+    def attribute_to(self, client_id: str) -> None:
+        """Say whose failure it would be: all client_ids that do not exist are counted as one."""
+        self._client_id = client_id
+
+    def are_too_many(self) -> bool:
+        """Tell whether a limit is reached."""
+        return any(
+            throttle.is_exceeded(client_id=self._client_id, address=self._address)
+            for throttle in self._throttles
+        )
+
+    def count(self) -> int | None:
+        """Count a failure; return after how many seconds to try again if there were too many before it."""
+        waits = [
+            throttle.count(client_id=self._client_id, address=self._address) for throttle in self._throttles
+        ]
+        return max((wait for wait in waits if wait is not None), default=None)

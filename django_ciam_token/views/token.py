@@ -7,9 +7,10 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 
-from django_ciam_token import grants
-from django_ciam_token.callers import Caller
-from django_ciam_token.views.base import CONTENT_TYPE, NO_STORE, EndpointView, JSONRenderer
+from django_ciam_token.caller import Caller
+from django_ciam_token.grants import TokenRequest, find_grant, require, session_named_by
+from django_ciam_token.views.base import EndpointView
+from django_ciam_token.views.rendering import CONTENT_TYPE, NO_STORE, JSONRenderer
 
 
 class TokenView(EndpointView):
@@ -22,13 +23,19 @@ class TokenView(EndpointView):
         """Answer a token request."""
         now = timezone.now()
         parameters = self.form(request)
-        grant = grants.find(grants.require(parameters, "grant_type"))
+        grant = find_grant(require(parameters, "grant_type"))
         caller = Caller.of(request._request)
-        presented = grants.token_ahead(grant, parameters)
-        session_id = None if presented is None else presented.family
-        client = self.authenticate_client(request, parameters, caller=caller, now=now, session_id=session_id)
-        along = {} if presented is None else {"presented": presented, "reading": self.reading}
-        tokens = grant(client=client, parameters=parameters, caller=caller, now=now, **along)
+        reading = self.authenticate_client(
+            request,
+            parameters,
+            caller=caller,
+            now=now,
+            session_id=session_named_by(grant, parameters),
+        )
+        token_request = TokenRequest(
+            client=reading.client, parameters=parameters, caller=caller, now=now, session=reading.session
+        )
+        tokens = grant(token_request)
         # Written at once: a `Response` is begun as a page of HTML, and made into this one later. With its
         # length it is not sent in chunks, and nobody takes a part of it for the whole.
         body = JSONRenderer().render(tokens.members(timezone.now()))

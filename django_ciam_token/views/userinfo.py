@@ -15,12 +15,13 @@ from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from django_ciam_token import access_tokens
-from django_ciam_token.access_tokens import LiveAccessToken
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InsufficientScope, InvalidRequest
-from django_ciam_token.resource_server import bearer_token, challenge
-from django_ciam_token.views.base import NO_STORE, EndpointView
+from django_ciam_token.tokens import access_tokens
+from django_ciam_token.tokens.access_tokens import LiveAccessToken
+from django_ciam_token.tokens.bearer import bearer_token, challenge
+from django_ciam_token.views.base import EndpointView
+from django_ciam_token.views.rendering import NO_STORE
 
 # OpenID Connect Core §5.3.3. By error and status: a 405 or 415 is an invalid_request as well.
 _CHALLENGES: Final = {

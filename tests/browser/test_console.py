@@ -9,8 +9,8 @@ from django.contrib.auth.models import Permission
 from django.urls import reverse
 
 from django_ciam_token.api import issue_tokens
+from django_ciam_token.keys.signing_keys import ensure_first_key
 from django_ciam_token.models import Client, RefreshToken, SigningKey
-from django_ciam_token.signing_keys import ensure_signing_key
 from tests.browser.conftest import PASSWORD
 from tests.conftest import post_form
 from tests.factories import ClientFactory, UserFactory
@@ -23,7 +23,7 @@ SECRET = re.compile(r"ciam_cs_[\w-]{43}")
 @pytest.fixture(autouse=True)
 def _key():
     # Tests with real transactions empty every table, the one that `migrate` filled included.
-    ensure_signing_key(using="default")
+    ensure_first_key(using="default")
 
 
 def operator(name="operator", *permissions):

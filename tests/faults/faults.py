@@ -284,7 +284,7 @@ def _database_error() -> tuple[type[Exception], ...]:
 
 _PLAN: Final = Plan()
 _A_QUARTER: Final = 0.25
-_SHORT_ROTATIONS: Final = {"SIGNING_KEY_LEAD": 12, "JWKS_MAX_AGE": 2, "SIGNING_KEY_CACHE_LIFETIME": 2}
+_SHORT_ROTATIONS: Final = {"SIGNING_KEY_LEAD": 12, "JWKS_MAX_AGE": 2, "PROCESS_CACHE_LIFETIME": 2}
 _POOL: Final = {"CONN_MAX_AGE": 0}
 
 FAULTS: Final = (

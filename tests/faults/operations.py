@@ -20,8 +20,8 @@ def begin(count: int) -> dict[str, Any]:
     from django.core.management import call_command
     from django.utils import timezone
 
-    from django_ciam_token import signing_keys
     from django_ciam_token.api import create_client, issue_tokens
+    from django_ciam_token.keys import signing_keys
     from django_ciam_token.models import Client, RefreshToken, SecurityEvent, SigningKey
 
     call_command("migrate", verbosity=0)

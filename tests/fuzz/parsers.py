@@ -12,30 +12,36 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["django_ciam_token"]):
-    from django_ciam_token import token_string
+    from django_ciam_token.crypto import refresh_token_string
 
 import django
 
 with atheris.instrument_imports(include=["django_ciam_token"]):
     django.setup()
-    from django_ciam_token import client_authentication
+    from django_ciam_token.clients import authentication
     from django_ciam_token.errors import OAuthError
     from django_ciam_token.views import form
 
-KEYS = (token_string.TokenKey(b"m" * 32, b"d" * 32), token_string.TokenKey(b"n" * 32, b"e" * 32))
+KEYS = (
+    refresh_token_string.TokenKey(b"m" * 32, b"d" * 32),
+    refresh_token_string.TokenKey(b"n" * 32, b"e" * 32),
+)
 
 
 def read_token(data: bytes) -> None:
     """Read noise, and noise in the dress of a token: nothing is genuine without the key."""
-    dressed = token_string.PREFIX + base64.urlsafe_b64encode(data[:68].ljust(68, b"\0")).rstrip(b"=").decode()
+    dressed = (
+        refresh_token_string.PREFIX
+        + base64.urlsafe_b64encode(data[:68].ljust(68, b"\0")).rstrip(b"=").decode()
+    )
     for text in (
         data.decode("utf-8", "surrogateescape"),
-        token_string.PREFIX + data.decode("latin-1"),
+        refresh_token_string.PREFIX + data.decode("latin-1"),
         dressed,
     ):
         try:
-            token_string.authenticate(text, KEYS)
-        except token_string.NotGenuine:
+            refresh_token_string.authenticate(text, KEYS)
+        except refresh_token_string.NotGenuine:
             continue
         raise AssertionError("a forged token was taken to be genuine")
 
@@ -47,7 +53,7 @@ def read_credentials(data: bytes) -> None:
     for authorization in (noise, f"Basic {noise}", f"bAsIc {encoded}"):
         for parameters in ({}, {"client_id": noise}, {"client_id": noise, "client_secret": noise}):
             try:
-                credentials = client_authentication.read_credentials(authorization, parameters)
+                credentials = authentication.read_credentials(authorization, parameters)
             except OAuthError:
                 continue
             assert credentials.client_id is not None

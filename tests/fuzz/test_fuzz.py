@@ -17,7 +17,7 @@ from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, Phase, given, seed
 from hypothesis import settings as hypothesis_settings
 
-from django_ciam_token import spectacular
+from django_ciam_token.integrations import drf_spectacular
 from django_ciam_token.views.base import EndpointView
 from tests.fuzz.conftest import Target
 from tests.fuzz.inputs import PATHS, requests
@@ -74,7 +74,7 @@ def test_no_request_made_from_the_openapi_description_breaks_its_endpoint(
 ) -> None:
     settings.REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
     monkeypatch.setattr(EndpointView, "schema", None)
-    spectacular.connect()
+    drf_spectacular.connect()
     description = json.dumps(SchemaGenerator().get_schema(request=None, public=True)).encode()
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:

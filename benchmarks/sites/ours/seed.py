@@ -14,7 +14,7 @@ def target(chains: int) -> dict[str, Any]:
     from django.contrib.auth import get_user_model
 
     from django_ciam_token.api import issue_tokens
-    from django_ciam_token.clients import create_client
+    from django_ciam_token.clients.registration import create_client
 
     user = get_user_model().objects.create_user("alice", password="correct horse")
     client, secret = create_client(client_id="portal", name="Portal", application_type="web", scope="openid")
@@ -71,12 +71,12 @@ def among(sessions: int, chosen: int) -> list[str]:
     """Return tokens of sessions that lie anywhere among many others: what is seldom used is in no cache."""
     from django.db import connection
 
-    from django_ciam_token import keyring, token_string
-    from django_ciam_token import sessions as core
+    from django_ciam_token.crypto import refresh_token_string, site_keys
     from django_ciam_token.models import RefreshToken
+    from django_ciam_token.sessions import user
 
     fill(sessions)
-    key, tokens = keyring.token_keys()[0], []
+    key, tokens = site_keys.token_keys()[0], []
     step = max(1, sessions // chosen)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -86,11 +86,11 @@ def among(sessions: int, chosen: int) -> list[str]:
         )
         picked = [row[0] for row in cursor.fetchall()]
     for session in RefreshToken.objects.select_related("user").filter(pk__in=picked):
-        secret = token_string.new_secret()
-        session.secret_digest = token_string.digest(secret)
-        session.session_auth_hash = core.session_auth_hash(session.user)
+        secret = refresh_token_string.new_secret()
+        session.secret_digest = refresh_token_string.digest(secret)
+        session.session_auth_hash = user.session_auth_hash(session.user)
         session.save(update_fields=["secret_digest", "session_auth_hash"])
-        genuine = token_string.GenuineToken(session.pk, session.generation, secret)
-        tokens.append(token_string.encode(genuine, key))
+        genuine = refresh_token_string.GenuineToken(session.pk, session.generation, secret)
+        tokens.append(refresh_token_string.encode(genuine, key))
     random.Random(1).shuffle(tokens)  # noqa: S311 - an order, no secret
     return tokens

@@ -13,8 +13,8 @@ from typing import Any, Final
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import router
 
+from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -59,7 +59,7 @@ def find_client(client_id: str) -> Client:
         CommandError: there is none.
     """
     # From where it will be written: a replica may not have heard of it.
-    client = Client.objects.using(router.db_for_write(Client)).filter(client_id=client_id).first()
+    client = Client.objects.using(write_database(Client)).filter(client_id=client_id).first()
     if client is None or client.client_id != client_id:
         raise CommandError(f"There is no client {client_id!r}. Create it with: manage.py create_client")
     return client

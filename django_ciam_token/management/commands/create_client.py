@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
-from django_ciam_token.clients import create_client
+from django_ciam_token.clients.registration import create_client
 from django_ciam_token.management.commands import TokenCommand, add_json_option, explain
 from django_ciam_token.models import ApplicationType
 

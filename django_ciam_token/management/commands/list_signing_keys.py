@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from django_ciam_token import signing_keys
+from django_ciam_token.database.routing import write_database
+from django_ciam_token.keys import key_set
 from django_ciam_token.management.commands import TokenCommand, add_json_option
 from django_ciam_token.models import SigningKey, SigningKeyState
 
@@ -26,7 +27,7 @@ class Command(TokenCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the keys, newest first."""
         now = timezone.now()
-        keys = list(SigningKey.objects.using(signing_keys.database()))
+        keys = list(SigningKey.objects.using(write_database(SigningKey)))
         if options["json"]:
             self.write_json({"keys": [_members(key, now) for key in keys]})
             return
@@ -34,7 +35,7 @@ class Command(TokenCommand):
             self.stdout.write(f"{key.kid}  {key.algorithm}  {key.state(now).value}")
             for what, at in _life(key).items():
                 self.stdout.write(f"    {what:<10} {at or '-'}")
-        if signing_keys.active_key(keys, now) is None:
+        if key_set.active_key(keys, now) is None:
             self.stderr.write("No key is active. Make one with: manage.py rotate_signing_key --now")
 
 

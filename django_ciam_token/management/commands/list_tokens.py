@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.management.commands import TokenCommand, add_json_option, find_client, find_user
-from django_ciam_token.session_management import SessionInfo, list_sessions
+from django_ciam_token.sessions.listing import SessionInfo, list_sessions
 
 _COLUMNS: Final = ("session", "user", "client", "scope", "started", "last refreshed", "from")
 

@@ -20,7 +20,7 @@ class Command(TokenCommand):
     """Removes what is over."""
 
     help = (
-        "Remove sessions and signing keys that have been over for REVOKED_RETENTION, and the records of "
+        "Remove sessions and signing keys that have been over for ENDED_RETENTION, and the records of "
         "revoked access tokens that have expired. Run it daily; it may run while the site is busy and be "
         "interrupted at any point."
     )

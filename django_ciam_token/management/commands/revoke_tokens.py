@@ -15,6 +15,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from django.views.decorators.debug import sensitive_variables
 
+from django_ciam_token.database.retry import retry
+from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
 from django_ciam_token.management.commands import (
     TokenCommand,
@@ -24,10 +26,10 @@ from django_ciam_token.management.commands import (
     find_user,
     operator_name,
 )
-from django_ciam_token.models import Client, RevocationReason
-from django_ciam_token.session_management import revoke_sessions, select_sessions, session_of_token
-from django_ciam_token.sessions import database
-from django_ciam_token.transactions import retry
+from django_ciam_token.models import RefreshToken, RevocationReason
+from django_ciam_token.sessions.criteria import SessionCriteria, select_revocable
+from django_ciam_token.sessions.revocation import revoke_sessions
+from django_ciam_token.tokens.recognition import session_of_token
 
 
 class Command(TokenCommand):
@@ -76,7 +78,7 @@ class Command(TokenCommand):
         """Find the sessions, ask, and end them."""
         criteria = self._criteria(options)
         ends_all = options["all"]
-        if not criteria and not ends_all:
+        if not criteria.is_narrow and not ends_all:
             raise CommandError(
                 "Say which sessions to end: --user, --client, --session, --token, --issued-before, "
                 "--idle-since, or --all.",
@@ -92,15 +94,14 @@ class Command(TokenCommand):
         ended = self._revoke(criteria, everything=ends_all, verbosity=options["verbosity"])
         self._report(f"Ended {_sessions(ended)} ({whose}).", ended, options)
 
-    def _criteria(self, options: dict[str, Any]) -> dict[str, Any]:
-        given = {
-            "user": None if options["user"] is None else find_user(options["user"]),
-            "client": None if options["client"] is None else find_client(options["client"]),
-            "session_id": _session_of_token() if options["token"] else options["session"],
-            "issued_before": options["issued_before"],
-            "idle_since": options["idle_since"],
-        }
-        return {name: value for name, value in given.items() if value is not None}
+    def _criteria(self, options: dict[str, Any]) -> SessionCriteria:
+        return SessionCriteria(
+            user=None if options["user"] is None else find_user(options["user"]),
+            client=None if options["client"] is None else find_client(options["client"]),
+            session_id=_session_of_token() if options["token"] else options["session"],
+            issued_before=options["issued_before"],
+            idle_since=options["idle_since"],
+        )
 
     def _confirm(self, found: int, whose: str) -> None:
         """Ask on standard error: what is on standard output is the answer of the command."""
@@ -111,7 +112,7 @@ class Command(TokenCommand):
         if sys.stdin.readline().strip().lower() != "yes":
             raise CommandError("Nothing was changed. With --no-input it does not ask.")
 
-    def _revoke(self, criteria: dict[str, Any], *, everything: bool, verbosity: int) -> int:
+    def _revoke(self, criteria: SessionCriteria, *, everything: bool, verbosity: int) -> int:
         ended = 0
 
         def progress(count: int) -> None:
@@ -122,11 +123,11 @@ class Command(TokenCommand):
 
         try:
             return revoke_sessions(
+                criteria,
                 reason=RevocationReason.OPERATOR,
                 everything=everything,
                 on_progress=progress,
                 actor=operator_name(),
-                **criteria,
             )
         except TemporarilyUnavailable as error:
             raise CommandError(
@@ -181,17 +182,15 @@ def _session_of_token() -> uuid.UUID:
     return session_id
 
 
-def _count(criteria: dict[str, Any]) -> int:
+def _count(criteria: SessionCriteria) -> int:
     try:
-        return retry(select_sessions(**criteria, expired_lately=True).count, using=database())
+        return retry(lambda _: select_revocable(criteria).count(), using=write_database(RefreshToken))
     except TemporarilyUnavailable as error:
         raise CommandError("The database refused; nothing was changed. Try again.") from error
 
 
-def _describe(criteria: dict[str, Any]) -> str:
-    words = {
-        name: value.client_id if isinstance(value, Client) else value for name, value in criteria.items()
-    }
+def _describe(criteria: SessionCriteria) -> str:
+    words = {name.replace("client_id", "client"): value for name, value in criteria.described().items()}
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in words.items()) or "all"
 
 

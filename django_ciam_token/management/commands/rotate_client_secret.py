@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from django.db import Error, router
+from django.db import Error
 from django.utils import timezone
 
-from django_ciam_token.clients import rotate_client_secret
+from django_ciam_token.clients.secrets import rotate_client_secret
+from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.management.commands import (
     TokenCommand,
@@ -84,7 +85,7 @@ class Command(TokenCommand):
 
 def _replaced(client: Client) -> list[tuple[str, datetime]]:
     """Return the secrets before and their ends; the new one is shown even if they can't be read."""
-    using = router.db_for_write(Client)
+    using = write_database(Client)
     with suppress(Error):
         secrets = client.secrets.using(using).order_by("-pk").values_list("last_four", "expires_at")
         return [(last_four, end) for last_four, end in secrets if end is not None]

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from django_ciam_token import signing_keys
 from django_ciam_token.conf import SIGNING_ALGORITHMS
 from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.keys import signing_keys
 from django_ciam_token.management.commands import TokenCommand, add_json_option, operator_name
 
 

@@ -1,0 +1,1 @@
+"""Clients: registering them, their secrets, and how a request proves which client sent it."""

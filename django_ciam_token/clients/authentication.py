@@ -1,0 +1,140 @@
+"""Client authentication (RFC 6749 §2.3): which client a request is from, and whether that is so."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+from django.db import transaction
+from django.db.models import Q
+from django.views.decorators.debug import sensitive_variables
+
+from django_ciam_token import signals
+from django_ciam_token.caller import NOBODY, Caller
+from django_ciam_token.clients.methods import Credentials
+from django_ciam_token.clients.secrets import is_ours
+from django_ciam_token.database.retry import UNAVAILABLE, mend, retry
+from django_ciam_token.database.routing import write_database
+from django_ciam_token.errors import InvalidClient
+from django_ciam_token.models import Client, ClientSecret
+from django_ciam_token.sessions.rows import ClientReading, StoredSecret, read_client
+
+logger = logging.getLogger("django_ciam_token")
+
+UNKNOWN: Final = ""
+"""What the failures of all client_ids that do not exist are counted under: no client can have this one."""
+_LAST_USE_IS_NOTED_EVERY: Final = timedelta(hours=1)
+
+
+class Failures(Protocol):
+    """The recent failures of one client from one address."""
+
+    def attribute_to(self, client_id: str) -> None:
+        """Say whose failure it would be."""
+
+    def are_too_many(self) -> bool:
+        """Tell whether the limit is reached."""
+
+
+class _NoLimit:
+    def attribute_to(self, client_id: str) -> None:
+        """Ignore it."""
+
+    def are_too_many(self) -> bool:
+        """Return False."""
+        return False
+
+
+@sensitive_variables()
+def authenticate(
+    credentials: Credentials,
+    *,
+    session_id: uuid.UUID | None = None,
+    now: datetime,
+    caller: Caller = NOBODY,
+    failures: Failures | None = None,
+) -> ClientReading:
+    """Return the client whose credentials these are, and what was read with it.
+
+    An unknown client costs the same query and the same comparison as a wrong secret, and every failure
+    looks the same from outside.
+
+    Args:
+        credentials: what the request claims.
+        session_id: of a session that the request is going to need if it is authentic; to have it read in the
+            statement that reads the client saves one.
+        now: the present.
+        caller: where the request came from.
+        failures: of this client from this address; without, nothing is limited. Past the limit, secrets
+            brought from elsewhere, which may be guessable and are slow to check, are not tried, and failures
+            are not signalled. It is not asked when a client with a secret of ours succeeds.
+
+    Raises:
+        InvalidClient: they are wrong; the reason is logged and signalled.
+        TemporarilyUnavailable: the database refused.
+    """
+    failures = failures or _NoLimit()
+    using = write_database(Client)
+    reading = retry(
+        lambda _: read_client(credentials.client_id, using=using, session_id=session_id), using=using
+    )
+    failures.attribute_to(UNKNOWN if reading is None else reading.client.client_id)
+    outcome = credentials.method.check(
+        credentials, reading, now=now, may_guess=lambda: not failures.are_too_many()
+    )
+    if reading is not None and outcome.failure is None:
+        has_waited = outcome.secret is not None and _note_use(outcome.secret, now)
+        if all(map(is_ours, reading.secrets)) and not has_waited:
+            return reading
+        # A password hash, or a lock, takes so long that what was read of the session may have changed.
+        return replace(reading, session=None)
+    _report(reading, str(outcome.failure), caller, is_signalled=not failures.are_too_many())
+    raise InvalidClient(reason=str(outcome.failure))
+
+
+def _report(reading: ClientReading | None, reason: str, caller: Caller, *, is_signalled: bool) -> None:
+    # What an unknown client sent as its name might be anything, a secret in the wrong field included.
+    known = None if reading is None else reading.client.client_id
+    logger.warning(
+        "Client authentication failed for %s: %s",
+        known or "an unknown client_id",
+        reason,
+        extra={"event": "client_authentication_failed", "client_id": known, "reason": reason},
+    )
+    if is_signalled:
+        # Otherwise anybody could fill the audit trail.
+        signals.send_after_commit(
+            signals.client_authentication_failed,
+            sender=Client,
+            using=write_database(Client),
+            client_id=known,
+            reason=reason,
+            caller=caller,
+        )
+
+
+def _note_use(secret: StoredSecret, now: datetime) -> bool:
+    """Write down that a secret is in use, so that an operator sees whether a replaced one still is.
+
+    At most once an hour for each secret, and a refresh does not fail if it can't be written. Tells whether it
+    tried to write, and so may have waited for another request.
+    """
+    if secret.last_used_at is not None and now - secret.last_used_at < _LAST_USE_IS_NOTED_EVERY:
+        return False
+    using = write_database(Client)
+    is_due = Q(last_used_at=None) | Q(last_used_at__lte=now - _LAST_USE_IS_NOTED_EVERY)
+    try:
+        # Of many requests at once, one writes: the condition is part of the UPDATE.
+        with transaction.atomic(using=using):
+            ClientSecret.objects.using(using).filter(is_due, pk=secret.pk).update(last_used_at=now)
+    except UNAVAILABLE as error:
+        mend(using)
+        logger.warning(
+            "The use of a client secret could not be noted: %s",
+            type(error).__name__,
+            extra={"event": "client_secret_use_not_noted"},
+        )
+    return True

@@ -1,0 +1,57 @@
+"""Checking a client secret, in whichever part of the request it came, or its absence."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+from django_ciam_token.clients.methods.base import AuthenticationMethod, Credentials, Outcome
+from django_ciam_token.clients.secrets import DIGEST_PREFIX, is_ours, matches, secret_digest
+from django_ciam_token.sessions.rows import ClientReading, StoredSecret
+
+# Never equal to a digest: its hexadecimal part is not hexadecimal.
+_NO_DIGEST: Final = DIGEST_PREFIX + "-" * 64
+
+
+class SecretMethod(AuthenticationMethod):
+    """A method whose proof is the client's secret; without one, the client must be public."""
+
+    def check(
+        self,
+        credentials: Credentials,
+        reading: ClientReading | None,
+        *,
+        now: datetime,
+        may_guess: Callable[[], bool],
+    ) -> Outcome:
+        """Compare the secret with those that are stored; imported ones only while guessing is limited."""
+        secrets = () if reading is None else reading.secrets
+        presented = credentials.secret
+        live = [stored for stored in secrets if stored.expires_at is None or stored.expires_at > now]
+        tried = [stored for stored in live if is_ours(stored) or may_guess()]
+        matched = [stored for stored in tried if matches(presented or "", stored.digest)]
+        if not tried:
+            matches(presented or "", _NO_DIGEST)
+        if reading is None:
+            return Outcome(failure="unknown_client")
+        if not reading.client.is_active:
+            return Outcome(failure="client_disabled")
+        if not secrets and not reading.client.must_have_secret:
+            # Public. A secret that nobody gave it is refused like a wrong one.
+            return Outcome(failure=None if presented is None else "unexpected_secret")
+        if presented is None:
+            return Outcome(failure="missing_secret")
+        return Outcome(secret=matched[0]) if matched else Outcome(failure=_explain(secrets, presented))
+
+
+def _explain(secrets: Sequence[StoredSecret], presented: str) -> str:
+    """Say what an operator would want to know about a wrong secret; without any slow hash."""
+    digest = secret_digest(presented)
+    for stored in secrets:
+        if hmac.compare_digest(presented.encode(), stored.digest.encode()):
+            return "stored_digest_presented"
+        if hmac.compare_digest(digest.encode(), stored.digest.encode()):
+            return "expired_secret"
+    return "wrong_secret"

@@ -1,0 +1,182 @@
+"""The secrets of clients: drawn, replaced without downtime, imported, and recognised."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import secrets
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.contrib.auth.hashers import check_password, identify_hasher
+from django.db import transaction
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from django_ciam_token import signals
+from django_ciam_token.caller import NOBODY, Caller
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.database.retry import retry
+from django_ciam_token.database.routing import write_database
+from django_ciam_token.models import Client, ClientSecret
+from django_ciam_token.sessions.rows import StoredSecret
+
+logger = logging.getLogger("django_ciam_token")
+
+DIGEST_PREFIX: Final = "sha256$"
+# The prefix lets secret scanners recognise it; all characters survive form-encoding unchanged.
+SECRET_PREFIX: Final = "ciam_cs_"
+_SECRET_BYTES: Final = 32
+_LONGEST_DIGEST: Final = 255
+
+
+def secret_digest(secret: str) -> str:
+    """Return what is stored of a secret that the service drew.
+
+    256 random bits can't be guessed, so a slow password hash would buy nothing and cost every refresh
+    hundreds of milliseconds.
+    """
+    return DIGEST_PREFIX + hashlib.sha256(secret.encode()).hexdigest()
+
+
+def is_ours(stored: StoredSecret) -> bool:
+    """Tell whether the service drew the secret; otherwise it was imported with its password hash."""
+    return stored.digest.startswith(DIGEST_PREFIX)
+
+
+def matches(presented: str, digest: str) -> bool:
+    """Tell in constant time whether a secret belongs to a digest or to an imported password hash."""
+    if digest.startswith(DIGEST_PREFIX):
+        return hmac.compare_digest(secret_digest(presented), digest)
+    # Imported, with the password hash that it had elsewhere.
+    return check_password(presented, digest)
+
+
+@sensitive_variables()
+def add_first_secret(client: Client) -> str:
+    """Give a new client its secret and return it; it can't be recovered."""
+    secret = _new_secret()
+    _store_secret(client, secret, timezone.now())
+    return secret
+
+
+@sensitive_variables()
+def rotate_client_secret(
+    client: Client,
+    *,
+    overlap: timedelta | None = None,
+    now: datetime | None = None,
+    actor: str = "",
+    caller: Caller = NOBODY,
+) -> str:
+    """Give a client a new secret and return it; it can't be recovered.
+
+    The newest of its present secrets that has been used keeps working for the overlap, or the newest if none
+    has been used; any other ends now, so there are never more than two.
+
+    Args:
+        client: confidential afterwards, even if it was public before.
+        overlap: how long the present secret still works; the setting ``CLIENT_SECRET_OVERLAP`` if None.
+        now: the present, by default the host's clock.
+        actor: who did it, if it was a person: a user name.
+        caller: where the request came from.
+
+    Raises:
+        TemporarilyUnavailable: the database refused. If a COMMIT broke, there may be a secret that nobody
+            has seen, and the present one ends as was asked for; the same call again gives another.
+    """
+    now = now or timezone.now()
+    ends_at = now + (ciam_settings.CLIENT_SECRET_OVERLAP if overlap is None else overlap)
+    using = write_database(Client)
+    secret = _new_secret()
+
+    def write(_: int) -> None:
+        with transaction.atomic(using=using):
+            # Two rotations at once: the second waits here and then sees the first one's secret.
+            Client.objects.using(using).select_for_update().get(pk=client.pk)
+            # After a COMMIT whose outcome is unknown the new secret may be there already: replacing it
+            # once more would end the one that the application uses.
+            if client.secrets.using(using).filter(secret_digest=secret_digest(secret)).exists():
+                return
+            _end_secrets(client, now=now, ends_at=ends_at, using=using)
+            _store_secret(client, secret, now)
+
+    retry(write, using=using)
+    logger.info(
+        "Client %s got a new secret; the one before works until %s at most",
+        client.client_id,
+        ends_at.isoformat(),
+        extra={"event": "client_secret_rotated", "client_id": client.client_id},
+    )
+    signals.send_after_commit(
+        signals.client_secret_rotated,
+        sender=Client,
+        using=using,
+        client=client,
+        replaced_expires_at=ends_at,
+        actor=actor,
+        caller=caller,
+    )
+    return secret
+
+
+def import_client_secret(client: Client, password_hash: str) -> ClientSecret:
+    """Let a client keep a secret from elsewhere, if only its Django password hash is known.
+
+    Every refresh then costs what that hash costs; give the client a new secret when you can. Its present
+    secrets end.
+
+    Raises:
+        ValueError: it is not a hash that this site's ``PASSWORD_HASHERS`` can check.
+    """
+    try:
+        identify_hasher(password_hash).decode(password_hash)
+    except Exception:  # noqa: BLE001 - hashers raise whatever their parsing raises, quoting what may be a secret
+        raise ValueError(
+            "not a password hash that PASSWORD_HASHERS can check, such as pbkdf2_sha256$…"
+        ) from None
+    if len(password_hash) > _LONGEST_DIGEST:
+        raise ValueError(f"a password hash of more than {_LONGEST_DIGEST} characters")
+    now, using = timezone.now(), write_database(Client)
+    with transaction.atomic(using=using):
+        # A rotation at the same time would give a secret that ends here its former end back.
+        Client.objects.using(using).select_for_update().get(pk=client.pk)
+        _end_secrets(client, now=now, ends_at=now, using=using)
+        return ClientSecret.objects.using(using).create(
+            client=client, secret_digest=password_hash, last_four="????"
+        )
+
+
+def _new_secret() -> str:
+    return SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+@sensitive_variables()
+def _store_secret(client: Client, secret: str, now: datetime) -> None:
+    ClientSecret.objects.using(write_database(Client)).create(
+        client=client, secret_digest=secret_digest(secret), last_four=secret[-4:], created_at=now
+    )
+
+
+def secret_to_keep(live: Sequence[ClientSecret]) -> ClientSecret | None:
+    """Return which of a client's live secrets, the newest first, stays in use after a rotation.
+
+    A secret that was drawn but never reached the application (a second click, an answer that was lost) must
+    not take the place of the one that the application works with.
+    """
+    used = (stored for stored in live if stored.last_used_at is not None)
+    return next(used, live[0] if live else None)
+
+
+def _end_secrets(client: Client, *, now: datetime, ends_at: datetime, using: str) -> None:
+    """Let one live secret work until an instant, end the others, and forget those long ended."""
+    present = ClientSecret.objects.using(using).filter(client=client)
+    present.filter(expires_at__lte=now).delete()
+    live = list(present.order_by("-pk"))
+    kept = secret_to_keep(live)
+    for stored in live:
+        end = ends_at if stored is kept else now
+        stored.expires_at = end if stored.expires_at is None else min(end, stored.expires_at)
+        stored.save(using=using, update_fields=["expires_at"])

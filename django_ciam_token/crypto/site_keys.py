@@ -1,0 +1,83 @@
+"""Keys derived from the site's secrets, one per purpose, the current secret first.
+
+The list makes the secrets replaceable: what an older secret signed or encrypted is still accepted
+while that secret is listed (``SECRET_KEY_FALLBACKS``), and everything new is made with the first.
+"""
+
+from __future__ import annotations
+
+import base64
+from functools import lru_cache
+from typing import Final
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.crypto.refresh_token_string import TokenKey
+
+# Purposes are part of the keys: changing one makes everything made with it unreadable.
+_TOKEN_MAC: Final = "refresh-token-mac"
+_TOKEN_SUCCESSOR: Final = "refresh-token-successor"
+SIGNING_KEY: Final = "signing-key"
+SHOWN_ONCE: Final = "shown-once"
+
+
+class Undecryptable(Exception):
+    """None of the site's secrets decrypts this text."""
+
+
+def token_keys() -> tuple[TokenKey, ...]:
+    """Return the keys of refresh tokens; sign with the first, accept any."""
+    return tuple([_token_key(secret) for secret in ciam_settings.SECRETS])
+
+
+def encrypt(plaintext: bytes, *, purpose: str) -> str:
+    """Encrypt and authenticate with the current secret."""
+    return _fernet(ciam_settings.SECRETS[0], purpose).encrypt(plaintext).decode("ascii")
+
+
+def decrypt(ciphertext: str, *, purpose: str, max_age: int | None = None) -> bytes:
+    """Decrypt what `encrypt` made with any of the listed secrets.
+
+    Args:
+        ciphertext: the text.
+        purpose: what it was encrypted for.
+        max_age: seconds after which it is no longer accepted; None for never.
+
+    Raises:
+        Undecryptable: it was made with another secret or for another purpose, is too old, or was altered.
+    """
+    fernets = MultiFernet([_fernet(secret, purpose) for secret in ciam_settings.SECRETS])
+    try:
+        return fernets.decrypt(ciphertext.encode("ascii"), ttl=max_age)
+    except (InvalidToken, UnicodeEncodeError):
+        raise Undecryptable("made with a secret that is no longer listed") from None
+
+
+def is_encrypted_with_current_secret(ciphertext: str, *, purpose: str) -> bool:
+    """Tell whether a text survives the removal of every fallback secret."""
+    try:
+        _fernet(ciam_settings.SECRETS[0], purpose).decrypt(ciphertext.encode("ascii"))
+    except (InvalidToken, UnicodeEncodeError):
+        return False
+    return True
+
+
+@lru_cache(maxsize=16)
+def _token_key(secret: str) -> TokenKey:
+    return TokenKey(
+        mac_key=_derive(secret, _TOKEN_MAC),
+        derivation_key=_derive(secret, _TOKEN_SUCCESSOR),
+    )
+
+
+@lru_cache(maxsize=32)
+def _fernet(secret: str, purpose: str) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(_derive(secret, purpose)))
+
+
+def _derive(secret: str, purpose: str) -> bytes:
+    info = f"django_ciam_token/{purpose}".encode("ascii")
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret.encode())

@@ -1,0 +1,1 @@
+"""What every part of the service needs from a database: repetition, one clock, statements compiled once."""

@@ -1,0 +1,1 @@
+"""Signing keys: their life in the database, and each process's copy of them."""

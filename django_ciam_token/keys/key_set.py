@@ -1,0 +1,165 @@
+"""The copy of the signing keys that each process works with.
+
+A process reads the keys at most once per ``PROCESS_CACHE_LIFETIME``, and parses each key once. A graceful
+rotation needs no reading at the moment it takes effect: the new key was read long before, and the state of
+every key follows from the clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from django.db import connections
+from django.db.models import Q
+from django.utils import timezone
+
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.crypto import jose, site_keys
+from django_ciam_token.database.retry import UNAVAILABLE, retry
+from django_ciam_token.database.routing import write_database
+from django_ciam_token.errors import ServerError
+from django_ciam_token.models import SigningKey, SigningKeyState
+
+logger = logging.getLogger("django_ciam_token")
+
+# Seconds until the next unscheduled reading: while the database is unavailable, or for an unknown kid.
+_PAUSE_OF_READING: Final = 5.0
+_STALE: Final = {"event": "signing_keys_stale"}
+
+
+@dataclass(frozen=True)
+class KeySet:
+    """The keys of the site as this process last read them."""
+
+    keys: tuple[SigningKey, ...]
+    read_at: float
+    """By the monotonic clock, in seconds."""
+    pairs: dict[str, jose.SigningKeyPair] = field(default_factory=dict, repr=False)
+
+    def signing_pair(self, now: datetime) -> jose.SigningKeyPair:
+        """Return the active key, parsed.
+
+        Raises:
+            ServerError: there is none, or none of the site's secrets decrypts it.
+        """
+        key = active_key(self.keys, now)
+        if key is None:
+            logger.error(
+                "There is no active signing key; make one with: manage.py rotate_signing_key --now",
+                extra={"event": "no_signing_key"},
+            )
+            raise ServerError(reason="no_signing_key")
+        if key.kid not in self.pairs:
+            self.pairs[key.kid] = _parse(key)
+        return self.pairs[key.kid]
+
+    def jwk_set(self, now: datetime) -> dict[str, list[dict[str, str]]]:
+        """Return the JWK Set (RFC 7517 §5): every key that is not removed."""
+        published = (key for key in self.keys if key.state(now) is not SigningKeyState.REMOVED)
+        return {"keys": [jose.in_order(key.public_jwk) for key in published]}
+
+    def verification_keys(self, now: datetime) -> dict[str, dict[str, str]]:
+        """Return the JWK Set by kid."""
+        return {key["kid"]: key for key in self.jwk_set(now)["keys"]}
+
+    def algorithms(self, now: datetime) -> list[str]:
+        """Return the algorithms of the keys in the JWK Set, the active key's first."""
+        ordered = sorted(self.keys, key=lambda key: key.state(now) is not SigningKeyState.ACTIVE)
+        return list(
+            dict.fromkeys(key.algorithm for key in ordered if key.state(now) is not SigningKeyState.REMOVED)
+        )
+
+
+_key_sets: dict[str, KeySet] = {}
+
+
+def current() -> KeySet:
+    """Return the keys, read from the database if this process's copy is too old.
+
+    While the database is unavailable the last copy is kept: verifiers must be able to fetch the JWK Set.
+
+    Raises:
+        TemporarilyUnavailable: the database refused, and there is no copy yet.
+    """
+    using = write_database(SigningKey)
+    cached = _key_sets.get(using)
+    lifetime = ciam_settings.PROCESS_CACHE_LIFETIME.total_seconds()
+    if cached is not None and time.monotonic() - cached.read_at < lifetime:
+        return cached
+    if cached is None:
+        fresh = retry(lambda _: _read(using, previous=None), using=using)
+    else:
+        try:
+            fresh = _read(using, previous=cached)
+        except UNAVAILABLE:
+            if connections[using].in_atomic_block:
+                raise
+            logger.warning("The signing keys can't be read; keeping the last copy", extra=_STALE)
+            fresh = replace(cached, read_at=time.monotonic() - lifetime + _PAUSE_OF_READING)
+    _key_sets[using] = fresh
+    return fresh
+
+
+def knowing(kid: str | None) -> KeySet:
+    """Return the keys, read again if a kid is not among them: another process may have just made it.
+
+    Anybody can send an unknown kid, so the keys are read again at most once every few seconds.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    cached = current()
+    is_known = any(key.kid == kid for key in cached.keys)
+    if is_known or time.monotonic() - cached.read_at < _PAUSE_OF_READING:
+        return cached
+    using = write_database(SigningKey)
+    fresh = retry(lambda _: _read(using, previous=cached), using=using)
+    _key_sets[using] = fresh
+    return fresh
+
+
+def forget() -> None:
+    """Drop this process's copy, so that the next use reads the database."""
+    _key_sets.clear()
+
+
+def active_key(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
+    """Return the key that signs: if several are active, the one that became active last."""
+    active = [key for key in keys if key.state(now) is SigningKeyState.ACTIVE]
+    return max(active, key=lambda key: (key.active_at, key.pk), default=None)
+
+
+def is_decryptable(key: SigningKey) -> bool:
+    """Tell whether any of the site's secrets decrypts the private key."""
+    try:
+        site_keys.decrypt(key.encrypted_private_key, purpose=site_keys.SIGNING_KEY)
+    except site_keys.Undecryptable:
+        return False
+    return True
+
+
+def _read(using: str, *, previous: KeySet | None) -> KeySet:
+    not_removed = Q(removed_at=None) | Q(removed_at__gt=timezone.now())
+    keys = tuple(SigningKey.objects.using(using).filter(not_removed))
+    kept = previous.pairs if previous else {}
+    pairs = {key.kid: kept[key.kid] for key in keys if key.kid in kept}
+    return KeySet(keys=keys, read_at=time.monotonic(), pairs=pairs)
+
+
+def _parse(key: SigningKey) -> jose.SigningKeyPair:
+    try:
+        pem = site_keys.decrypt(key.encrypted_private_key, purpose=site_keys.SIGNING_KEY)
+    except site_keys.Undecryptable:
+        logger.error(
+            "Signing key %s was encrypted with a secret that is no longer listed; list it again in "
+            "SECRET_KEY_FALLBACKS, or make a new key with: manage.py rotate_signing_key --now",
+            key.kid,
+            extra={"event": "signing_key_undecryptable", "kid": key.kid},
+        )
+        raise ServerError(reason="signing_key_undecryptable") from None
+    return jose.SigningKeyPair(kid=key.kid, algorithm=key.algorithm, private_key=jose.parse_private_key(pem))

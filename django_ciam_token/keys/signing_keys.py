@@ -1,0 +1,175 @@
+"""The life of signing keys: made, rotated, retired, removed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db import connections, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from django_ciam_token import signals
+from django_ciam_token.caller import NOBODY, Caller
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.crypto import jose, site_keys
+from django_ciam_token.database.retry import retry
+from django_ciam_token.database.routing import write_database
+from django_ciam_token.keys.key_set import active_key, forget
+from django_ciam_token.models import SigningKey, SigningKeyState
+from django_ciam_token.models.client import longest_token_lifetime
+
+logger = logging.getLogger("django_ciam_token")
+
+# Verifiers may allow for clocks that are wrong by this much, so tokens outlive their exp by it.
+_LEEWAY: Final = timedelta(minutes=5)
+
+
+def rotate(
+    *,
+    algorithm: str | None = None,
+    immediately: bool = False,
+    compromised: bool = False,
+    now: datetime | None = None,
+    actor: str = "",
+    caller: Caller = NOBODY,
+) -> SigningKey:
+    """Make a new signing key and retire those before it.
+
+    Args:
+        algorithm: RS256, PS256, ES256 or EdDSA; the setting ``SIGNING_ALGORITHM`` if None.
+        immediately: sign with it at once. Verifiers that hold an older JWK Set refuse its tokens until
+            they fetch again; otherwise it is published ``SIGNING_KEY_LEAD`` before it signs.
+        compromised: as ``immediately``, and take the older keys out of the JWK Set at once: tokens that
+            they signed are refused from then on.
+        now: the present, by default the host's clock.
+        actor: who did it, if it was a person: a user name.
+        caller: where the request came from.
+
+    Raises:
+        ValueError: the algorithm is unknown.
+        TemporarilyUnavailable: the database refused; if a COMMIT broke, there may be a new key all the same.
+    """
+    now = now or timezone.now()
+    algorithm = algorithm or ciam_settings.SIGNING_ALGORITHM
+    active_at = now if immediately or compromised else now + ciam_settings.SIGNING_KEY_LEAD
+    # Generating takes a while, so it is done before anything is locked.
+    key = _generate(algorithm, now=now, active_at=active_at)
+    using = write_database(SigningKey)
+    retry(lambda _: _store(key, compromised_at=now if compromised else None, using=using), using=using)
+    transaction.on_commit(forget, using=using)
+    logger.info(
+        "Signing key %s (%s) made, active at %s",
+        key.kid,
+        algorithm,
+        active_at.isoformat(),
+        extra={"event": "signing_key_rotated", "kid": key.kid},
+    )
+    signals.send_after_commit(
+        signals.signing_key_rotated,
+        sender=SigningKey,
+        using=using,
+        kid=key.kid,
+        algorithm=algorithm,
+        active_at=active_at,
+        actor=actor,
+        caller=caller,
+    )
+    return key
+
+
+def _store(key: SigningKey, *, compromised_at: datetime | None, using: str) -> None:
+    """Insert a new key, and retire those before it at the instant it becomes active."""
+    needed_for = longest_token_lifetime() + ciam_settings.PROCESS_CACHE_LIFETIME + _LEEWAY
+    removed_at = compromised_at or key.active_at + needed_for
+    with transaction.atomic(using=using):
+        older = SigningKey.objects.using(using)
+        # Two rotations at once: the second waits for the oldest row, the same for both, and then
+        # retires the first one's key as well.
+        list(older.select_for_update().order_by("pk").values_list("pk")[:1])
+        # After a COMMIT whose outcome is unknown the key may be there already.
+        if older.filter(kid=key.kid).exists():
+            return
+        if compromised_at is not None:
+            older.exclude(removed_at__lte=compromised_at).update(removed_at=compromised_at)
+        older.filter(Q(retired_at=None) | Q(retired_at__gt=key.active_at)).update(
+            retired_at=key.active_at, removed_at=removed_at
+        )
+        key.pk = None
+        key.save(using=using, force_insert=True)
+
+
+def remove_retired(*, kids: Collection[str] | None = None, now: datetime | None = None) -> int:
+    """Take the retired keys out of the JWK Set before their time; return how many.
+
+    Tokens that they signed are refused from then on: by this site at once, by other verifiers when they
+    fetch the JWK Set again. A key that signs, or is about to, stays.
+
+    Args:
+        kids: only these; all if None.
+        now: the present, by default the host's clock.
+
+    Raises:
+        TemporarilyUnavailable: the database refused; if a COMMIT broke, they may be removed all the same.
+    """
+    now = now or timezone.now()
+    using = write_database(SigningKey)
+    chosen = SigningKey.objects.using(using).filter(retired_at__lte=now)
+    if kids is not None:
+        chosen = chosen.filter(kid__in=kids)
+    retired = chosen.filter(Q(removed_at=None) | Q(removed_at__gt=now))
+
+    def write(attempt: int) -> int:
+        with transaction.atomic(using=using):
+            removed = retired.update(removed_at=now)
+        # After a COMMIT whose outcome is unknown they may be removed already, by this very statement.
+        return chosen.filter(removed_at=now).count() if attempt > 1 else removed
+
+    removed = retry(write, using=using)
+    transaction.on_commit(forget, using=using)
+    logger.info("%d signing keys removed", removed, extra={"event": "signing_keys_removed"})
+    return removed
+
+
+def overdue_key(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
+    """Return the active key if it has been signing for longer than ``SIGNING_KEY_MAX_AGE``.
+
+    None once its successor is published: the rotation has been started.
+    """
+    known = list(keys)
+    key, max_age = active_key(known, now), ciam_settings.SIGNING_KEY_MAX_AGE
+    if key is None or max_age is None or now - key.active_at <= max_age:
+        return None
+    return None if any(other.state(now) is SigningKeyState.PUBLISHED for other in known) else key
+
+
+def ensure_first_key(*, using: str) -> SigningKey | None:
+    """Make the first key, active at once, if there is none; return it, or None if there was one.
+
+    Two migrations at once may make two: the later one signs, and the next rotation retires both.
+    """
+    is_ours = using == write_database(SigningKey)
+    if not is_ours or SigningKey._meta.db_table not in connections[using].introspection.table_names():
+        return None
+    now = timezone.now()
+    if SigningKey.objects.using(using).filter(Q(retired_at=None) | Q(retired_at__gt=now)).exists():
+        return None
+    key = _generate(ciam_settings.SIGNING_ALGORITHM, now=now, active_at=now)
+    key.save(using=using, force_insert=True)
+    forget()
+    return key
+
+
+def _generate(algorithm: str, *, now: datetime, active_at: datetime) -> SigningKey:
+    pem = jose.generate_private_key(algorithm)
+    jwk: dict[str, Any] = jose.public_jwk(jose.parse_private_key(pem), algorithm)
+    return SigningKey(
+        kid=jwk["kid"],
+        algorithm=algorithm,
+        public_jwk=jwk,
+        encrypted_private_key=site_keys.encrypt(pem, purpose=site_keys.SIGNING_KEY),
+        created_at=now,
+        active_at=active_at,
+    )

@@ -1,0 +1,35 @@
+"""The resource server: how the site's own Django REST framework views trust access tokens.
+
+``rest_framework.views`` must not be imported here: while that module is being imported it imports the
+classes that the host's ``DEFAULT_AUTHENTICATION_CLASSES`` and ``DEFAULT_PERMISSION_CLASSES`` name.
+"""
+
+from django_ciam_token.resource_server.authentication import (
+    AccessTokenAuthentication,
+    AccessTokenRefused,
+    AccessTokensUnavailable,
+    MalformedAuthorization,
+    accept,
+)
+from django_ciam_token.resource_server.machine_user import MachineUser
+from django_ciam_token.resource_server.permissions import (
+    TokenHasAnyScope,
+    TokenHasScopes,
+    has_any_scope,
+    has_scopes,
+)
+from django_ciam_token.tokens.access_tokens import LiveAccessToken
+
+__all__ = [
+    "AccessTokenAuthentication",
+    "AccessTokenRefused",
+    "AccessTokensUnavailable",
+    "LiveAccessToken",
+    "MachineUser",
+    "MalformedAuthorization",
+    "TokenHasAnyScope",
+    "TokenHasScopes",
+    "accept",
+    "has_any_scope",
+    "has_scopes",
+]

@@ -1,0 +1,72 @@
+"""Beginning a session."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, cast
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import transaction
+
+from django_ciam_token.caller import Caller
+from django_ciam_token.crypto import refresh_token_string, site_keys
+from django_ciam_token.crypto.refresh_token_string import GenuineToken
+from django_ciam_token.database.retry import retry
+from django_ciam_token.database.routing import write_database
+from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.sessions.user import session_auth_hash
+
+
+def new_session(
+    *,
+    client: Client,
+    user: AbstractBaseUser | None,
+    scope: tuple[str, ...],
+    auth_time: datetime | None,
+    caller: Caller,
+    now: datetime,
+) -> tuple[RefreshToken, str]:
+    """Make a new session, not yet saved, and its first refresh token."""
+    secret = refresh_token_string.new_secret()
+    session = RefreshToken(
+        client=client,
+        user=cast("Any", user),
+        scope=" ".join(scope),
+        secret_digest=refresh_token_string.digest(secret),
+        nonce=refresh_token_string.new_nonce(),
+        session_auth_hash=session_auth_hash(user),
+        auth_time=auth_time,
+        issued_at=now,
+        expires_at=next_expiry(client, issued_at=now, now=now),
+        last_address=caller.address,
+        last_user_agent=caller.user_agent,
+    )
+    first = GenuineToken(session_id=session.pk, generation=session.generation, secret=secret)
+    return session, refresh_token_string.encode(first, site_keys.token_keys()[0])
+
+
+def save_new(session: RefreshToken) -> None:
+    """Insert a new session.
+
+    A caller that rolls back a transaction around it has no session and must not hand out the token.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    using = write_database(RefreshToken)
+
+    def write(attempt: int) -> None:
+        # After a COMMIT whose outcome is unknown the row may be there already, and can only be ours.
+        if attempt > 1 and RefreshToken.objects.using(using).filter(pk=session.pk).exists():
+            return
+        with transaction.atomic(using=using):
+            session.save(using=using, force_insert=True)
+
+    retry(write, using=using)
+
+
+def next_expiry(client: Client, *, issued_at: datetime, now: datetime) -> datetime:
+    """Return when a session ends that is used now and then never again."""
+    idle = now + client.effective_refresh_token_lifetime
+    lifetime = client.effective_session_lifetime
+    return idle if lifetime is None else min(idle, issued_at + lifetime)

@@ -1,0 +1,208 @@
+"""The four statements of a refresh: reading the client, the session, or both in one; and the rotation.
+
+Nothing is decided here. What is read of a session before the client is authenticated is looked at after it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+from django.contrib.auth import get_user_model
+from django.db.models import DurationField, ExpressionWrapper, F, FilteredRelation, Q, QuerySet
+from django.db.models.expressions import CombinedExpression
+
+from django_ciam_token.database.clock import DatabaseNow
+from django_ciam_token.database.compiled import Columns, Select, Slot, Update
+from django_ciam_token.database.retry import LostRace, retry
+from django_ciam_token.database.routing import write_database
+from django_ciam_token.models import Client, RefreshToken
+
+READINGS_OF_A_LAGGING_NODE: Final = 3
+"""How often to look for what a genuine token proves to exist."""
+
+# Nothing is decided by them; a receiver of a signal that looks at them has them read.
+_NOT_NEEDED: Final = ("rotated_at", "revoked_reason", "last_address", "last_user_agent")
+_OF_A_SECRET: Final = ("pk", "secret_digest", "expires_at", "last_used_at")
+
+
+@dataclass(frozen=True)
+class SessionReading:
+    """A session as one SELECT saw it."""
+
+    session: RefreshToken
+    since_rotation: timedelta | None
+    """By the database's clock alone, so that hosts whose clocks differ agree; None before the first."""
+
+
+@dataclass(frozen=True)
+class StoredSecret:
+    """What is stored of a client's secret."""
+
+    pk: int
+    digest: str = field(repr=False)
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ClientReading:
+    """A client as one SELECT saw it."""
+
+    client: Client
+    secrets: Sequence[StoredSecret]
+    session: SessionReading | None = None
+    """The session that was asked for with it, if it is one of this client."""
+
+
+def since_rotation(prefix: str = "") -> ExpressionWrapper[CombinedExpression]:
+    """Return how long ago a session was rotated, by the database's clock; NULL before the first time."""
+    return ExpressionWrapper(DatabaseNow() - F(f"{prefix}rotated_at"), output_field=DurationField())
+
+
+def read_session(session_id: uuid.UUID, *, using: str) -> SessionReading | None:
+    """Read a session and its user, and how long ago it was rotated."""
+    rows = _SESSION.rows(using, session_id=session_id)
+    return _session(using, rows[0]) if rows else None
+
+
+def read_client(client_id: str, *, using: str, session_id: uuid.UUID | None = None) -> ClientReading | None:
+    """Read a client and its secrets.
+
+    Args:
+        client_id: as it was presented; upper and lower case and trailing spaces count.
+        using: the alias of the database.
+        session_id: of a session to be read as well.
+    """
+    if session_id is None:
+        rows = _CLIENT.rows(using, client_id=client_id)
+    else:
+        rows = _CLIENT_AND_SESSION.rows(using, client_id=client_id, session_id=session_id)
+    if not rows:
+        return None
+    [columns, _, _] = _columns()
+    of_client, of_secret = len(columns), len(columns) + len(_OF_A_SECRET)
+    client = columns.instance(using, rows[0][:of_client])
+    # A trailing space is nothing to MariaDB, so what came back is compared once more.
+    if client is None or client.client_id != client_id:
+        return None
+    # A row for each secret, and one if there is none.
+    secrets = [StoredSecret(*row[of_client:of_secret]) for row in rows if row[of_client] is not None]
+    reading = None if session_id is None else _session(using, rows[0][of_secret:])
+    return ClientReading(client=client, secrets=secrets, session=reading)
+
+
+def find_session(session_id: uuid.UUID) -> SessionReading | None:
+    """Read the session of a genuine token, more than once if it is not there; None if it is gone.
+
+    In a multi-primary cluster a session that began a moment ago may not have reached the node that is asked.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    using = write_database(RefreshToken)
+
+    def read(attempt: int) -> SessionReading | None:
+        reading = read_session(session_id, using=using)
+        if reading is None and attempt < READINGS_OF_A_LAGGING_NODE:
+            raise LostRace
+        return reading
+
+    return retry(read, using=using)
+
+
+def rotate_row(using: str, *, session_id: uuid.UUID, expected: int, **changes: Any) -> bool:
+    """Write a rotation, unless another request rotated or revoked the session since it was read.
+
+    Args:
+        using: the alias of the database.
+        session_id: whose row it is.
+        expected: the generation that the row must still have.
+        changes: the new values of all columns that a rotation writes, but for ``rotated_at``.
+    """
+    return _ROTATE.run(using, session_id=session_id, expected=expected, **changes) == 1
+
+
+@cache
+def _columns() -> tuple[Columns[Client], Columns[RefreshToken], Columns[Any]]:
+    # Of a user all: what a site's own functions look at must not cost a statement more.
+    return Columns(Client), Columns(RefreshToken, without=_NOT_NEEDED), Columns(get_user_model())
+
+
+def _session(using: str, values: Sequence[Any]) -> SessionReading | None:
+    _, columns, user_columns = _columns()
+    end = len(columns)
+    session = columns.instance(using, values[:end])
+    if session is None:
+        return None
+    user = user_columns.instance(using, values[end:-1])
+    RefreshToken._meta.get_field("user").set_cached_value(session, user)
+    return SessionReading(session=session, since_rotation=values[-1])
+
+
+def _of_client() -> QuerySet[Any]:
+    rows = Client.objects.filter(client_id=Slot("client_id"))
+    return rows.order_by()
+
+
+def _names_of_client() -> list[str]:
+    return [*_columns()[0].names(), *(f"secrets__{name}" for name in _OF_A_SECRET)]
+
+
+def _names_of_session(prefix: str = "") -> list[str]:
+    _, columns, user_columns = _columns()
+    return [*columns.names(prefix), *user_columns.names("owner__"), "since_rotation"]
+
+
+def _owner(prefix: str = "") -> FilteredRelation:
+    """Join the user in such a way that Django reads its key from its own table.
+
+    It would take the session's reference for it, and a user that is gone for one with nothing but a key.
+    """
+    return FilteredRelation(f"{prefix}user")
+
+
+def _select_client() -> QuerySet[Any, Any]:
+    return _of_client().values_list(*_names_of_client())
+
+
+def _select_session() -> QuerySet[Any, Any]:
+    rows = RefreshToken.objects.filter(pk=Slot("session_id", RefreshToken._meta.pk))
+    rows = rows.annotate(owner=_owner(), since_rotation=since_rotation())
+    return rows.values_list(*_names_of_session())
+
+
+def _select_client_and_session() -> QuerySet[Any, Any]:
+    is_presented = Q(refresh_tokens__pk=Slot("session_id", RefreshToken._meta.pk))
+    rows = _of_client().annotate(
+        presented=FilteredRelation("refresh_tokens", condition=is_presented),
+        owner=_owner("presented__"),
+        since_rotation=since_rotation("presented__"),
+    )
+    selected: QuerySet[Any, Any] = rows.values_list(*_names_of_client(), *_names_of_session("presented__"))
+    return selected
+
+
+def _rows_to_rotate() -> tuple[QuerySet[Any], dict[str, Any]]:
+    field = RefreshToken._meta.get_field
+    rows = RefreshToken.objects.filter(
+        pk=Slot("session_id", RefreshToken._meta.pk),
+        generation=Slot("expected", field("generation")),
+        revoked_at=None,
+    )
+    # None of these may be part of an index.
+    converted = {name: Slot(name, field(name)) for name in ("generation", "expires_at")}
+    as_they_are = {name: Slot(name) for name in _OF_THE_DRIVER}
+    return rows, {"rotated_at": DatabaseNow(), **converted, **as_they_are}
+
+
+# Strings and bytes, and an address that `Caller` has parsed: their fields would only look at them again.
+_OF_THE_DRIVER: Final = ("secret_digest", "nonce", "session_auth_hash", "last_address", "last_user_agent")
+_CLIENT: Final = Select(_select_client)
+_SESSION: Final = Select(_select_session)
+_CLIENT_AND_SESSION: Final = Select(_select_client_and_session)
+_ROTATE: Final = Update(_rows_to_rotate)

@@ -1,0 +1,1 @@
+"""Tokens: what they say, issuing them, and judging those that come back."""

@@ -1,0 +1,48 @@
+"""Which kind of token a string is: the one place that tries them all."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
+
+from django_ciam_token.crypto import refresh_token_string, site_keys
+from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine
+from django_ciam_token.tokens import access_tokens
+from django_ciam_token.tokens.access_tokens import VerifiedAccessToken
+
+
+@sensitive_variables()
+def recognise(token: str, *, now: datetime) -> GenuineToken | VerifiedAccessToken:
+    """Tell from a token itself what it is; nothing is judged but that this service issued it.
+
+    Returns:
+        A `GenuineToken` for a refresh token of any generation, a `VerifiedAccessToken` for an access token.
+
+    Raises:
+        InvalidToken: it is neither, or not of this service.
+        TemporarilyUnavailable: the signing keys can't be read.
+    """
+    try:
+        return refresh_token_string.authenticate(token, site_keys.token_keys())
+    except NotGenuine:
+        return access_tokens.verify(token, now=now)
+
+
+@sensitive_variables()
+def session_of_token(token: str) -> uuid.UUID | None:
+    """Return the id of the session that a token was issued in, without judging whether either is live.
+
+    Args:
+        token: a refresh token, however old, or an access token.
+
+    Returns:
+        None if it is an access token that belongs to no session.
+
+    Raises:
+        InvalidToken: it is neither, or not of this service.
+        TemporarilyUnavailable: the signing keys can't be read.
+    """
+    return recognise(token, now=timezone.now()).session_id

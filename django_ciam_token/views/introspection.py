@@ -1,0 +1,147 @@
+"""``POST /oauth2/introspect``: whether a token is live, and what it stands for (RFC 7662)."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any, Final
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_variables
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from django_ciam_token.caller import Caller
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.crypto.refresh_token_string import GenuineToken
+from django_ciam_token.database.retry import retry
+from django_ciam_token.database.routing import write_database
+from django_ciam_token.errors import InvalidGrant, InvalidToken
+from django_ciam_token.grants import require
+from django_ciam_token.models import Client
+from django_ciam_token.sessions.rows import SessionReading, find_session
+from django_ciam_token.sessions.verdict import Verdict, judge
+from django_ciam_token.tokens import access_tokens
+from django_ciam_token.tokens.access_tokens import VerifiedAccessToken
+from django_ciam_token.tokens.claims import subject_identifier
+from django_ciam_token.tokens.recognition import recognise
+from django_ciam_token.views.base import EndpointView
+from django_ciam_token.views.rendering import NO_STORE
+
+_REPEATED_CLAIMS: Final = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid")
+# RFC 7662 §2.2: nothing else is said about a token that is not live, not even why.
+INACTIVE: Final[dict[str, Any]] = {"active": False}
+
+
+class IntrospectionView(EndpointView):
+    """The introspection endpoint, for clients that keep a secret."""
+
+    http_method_names = ["post"]
+
+    @method_decorator(sensitive_variables())
+    def post(self, request: Request) -> Response:
+        """Say whether a token is live."""
+        now = timezone.now()
+        parameters = self.form(request)
+        caller = Caller.of(request._request)
+        token = require(parameters, "token")
+        # RFC 7662 §2.1: without authentication anybody could scan for live tokens.
+        reading = self.authenticate_client(request, parameters, caller=caller, now=now, confidential=True)
+        return Response(introspect(token, client=reading.client, now=now), headers=NO_STORE)
+
+
+@sensitive_variables()
+def introspect(token: str, *, client: Client, now: datetime) -> dict[str, Any]:
+    """Return the members of the answer for a token of either kind.
+
+    Args:
+        token: an access token or a refresh token.
+        client: the one that asks. Tokens of others are not live to it, unless it ``may_introspect``.
+        now: the present.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    try:
+        recognised = recognise(token, now=now)
+    except InvalidToken:
+        return INACTIVE
+    if isinstance(recognised, GenuineToken):
+        return _introspect_refresh_token(recognised, client=client, now=now)
+    return _introspect_access_token(recognised, client=client, now=now)
+
+
+def _introspect_access_token(
+    verified: VerifiedAccessToken, *, client: Client, now: datetime
+) -> dict[str, Any]:
+    try:
+        access_tokens.require_unexpired(verified, now=now, leeway=ciam_settings.RESOURCE_LEEWAY)
+        if not _may_ask(client, verified.client_id):
+            return INACTIVE
+        live = access_tokens.require_live(verified)
+    except InvalidToken:
+        return INACTIVE
+    kept = {name: value for name, value in verified.claims.items() if name in _REPEATED_CLAIMS}
+    return {
+        "active": True,
+        "scope": " ".join(verified.scope),
+        "client_id": verified.client_id,
+        **_username(live.user),
+        "token_type": "Bearer",
+        **kept,
+    }
+
+
+def _introspect_refresh_token(presented: GenuineToken, *, client: Client, now: datetime) -> dict[str, Any]:
+    reading = find_session(presented.session_id)
+    if reading is None:
+        return INACTIVE
+    session, owner = reading.session, _owner(reading)
+    if owner is None or not _may_ask(client, owner.client_id):
+        return INACTIVE
+    if not _is_current(reading, presented, owner=owner, now=now):
+        return INACTIVE
+    since = reading.since_rotation
+    issued_at = math.floor((session.issued_at if since is None else now - since).timestamp())
+    return {
+        "active": True,
+        "scope": session.scope,
+        "client_id": owner.client_id,
+        **_username(session.user),
+        "token_type": "refresh_token",
+        "exp": math.floor(session.ends_at(owner).timestamp()),
+        "iat": issued_at,
+        "nbf": issued_at,
+        "sub": subject_identifier(session.user, client=owner),
+        "aud": owner.client_id,
+        "iss": ciam_settings.ISSUER,
+        "jti": f"{session.pk}.{session.generation}",
+        "sid": str(session.pk),
+    }
+
+
+def _owner(reading: SessionReading) -> Client | None:
+    """Read whose session it is, where sessions are written: a replica may not have heard of it."""
+    using = write_database(Client)
+    clients = Client.objects.using(using).filter(pk=reading.session.client_id)
+    return retry(lambda _: clients.first(), using=using)
+
+
+def _is_current(reading: SessionReading, presented: GenuineToken, *, owner: Client, now: datetime) -> bool:
+    """Tell whether a refresh with this token would rotate; a predecessor only replays and is not live."""
+    if not owner.is_active or not owner.refresh_tokens_enabled:
+        return False
+    try:
+        return judge(reading, presented, client=owner, now=now) is Verdict.ROTATE
+    except InvalidGrant:
+        return False
+
+
+def _may_ask(client: Client, owner: str) -> bool:
+    return client.may_introspect or client.client_id == owner
+
+
+def _username(user: AbstractBaseUser | None) -> dict[str, str]:
+    return {} if user is None else {"username": user.get_username()}

@@ -1,0 +1,49 @@
+"""The one form of every answer: JSON, byte for byte as the reference answers specify."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+CONTENT_TYPE: Final = "application/json;charset=UTF-8"
+# RFC 6749 §5.1, and §5.2 of its errors.
+NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class JSONRenderer(BaseRenderer):
+    """Writes JSON as the reference answers do: with a space after comma and colon."""
+
+    media_type = CONTENT_TYPE
+    format = "json"
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """Return the bytes of the body; none for an answer without content, such as 304."""
+        return b"" if data is None else json.dumps(data).encode("ascii")
+
+
+class OneRepresentation(BaseContentNegotiation):
+    """Ignores Accept: there is one form of every answer, and an error must reach the client in it."""
+
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        """Return the parser if the content is of its type."""
+        parser = next(iter(parsers))
+        media_type = request._request.content_type or ""
+        return parser if media_type.lower() == parser.media_type else None
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        """Return the only renderer."""
+        return next(iter(renderers)), CONTENT_TYPE

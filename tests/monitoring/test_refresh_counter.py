@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+from django.db import OperationalError
+
+from django_ciam_token.models import RefreshCount
+from django_ciam_token.monitoring import refresh_counter
+from django_ciam_token.monitoring.refresh_counter import RefreshCounter, count_refresh
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def counter(monkeypatch):
+    counter = RefreshCounter()
+    monkeypatch.setattr(refresh_counter, "counter", counter)
+    return counter
+
+
+def written():
+    return sum(RefreshCount.objects.values_list("count", flat=True))
+
+
+def test_the_first_refresh_is_written_and_then_only_once_a_minute(counter, monkeypatch):
+    now = [1_000.0]
+    monkeypatch.setattr(refresh_counter.time, "monotonic", lambda: now[0])
+    for _ in range(3):
+        counter.add()
+    assert written() == 1
+
+    now[0] += 60
+    counter.add()
+
+    assert written() == 4
+    assert RefreshCount.objects.count() == 1
+
+
+def test_a_refresh_is_counted(counter, web_client, first_tokens, refresh, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        assert refresh(web_client, first_tokens["refresh_token"]).status_code == 200
+
+    assert written() == 1
+
+
+def test_nothing_is_counted_while_the_audit_trail_is_off(counter, settings):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "AUDIT_TRAIL": False}
+
+    count_refresh()
+
+    assert written() == 0
+
+
+def test_a_database_that_is_away_breaks_nothing_and_loses_no_count(counter, monkeypatch, caplog):
+    def fail(*args, **kwargs):
+        raise OperationalError("server closed the connection")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refresh_counter, "_add", fail)
+        counter.add()
+    assert "could not be written: OperationalError" in caplog.text
+    assert written() == 0
+
+    counter._next_flush = 0.0
+    counter.add()
+
+    assert written() == 2
+
+
+def test_two_processes_may_begin_the_same_row_at_once(counter, monkeypatch):
+    day = refresh_counter.utc_day(refresh_counter.timezone.now())
+    RefreshCount.objects.create(day=day, shard=counter._shard, count=10)
+    update = refresh_counter.RefreshCount._default_manager.get_queryset().__class__.update
+    calls = []
+
+    def late(rows, **fields):
+        calls.append(1)
+        return 0 if len(calls) == 1 else update(rows, **fields)  # The other one was not there yet.
+
+    monkeypatch.setattr("django.db.models.QuerySet.update", late)
+    counter.add()
+
+    assert written() == 11
+
+
+def test_a_fork_leaves_to_its_parent_what_the_parent_counted(counter, monkeypatch):
+    counter.add()
+    counter.add()
+    monkeypatch.setattr(counter, "_process", os.getpid() + 1)
+
+    counter.add()
+
+    assert written() == 2
+
+
+def test_threads_lose_no_count(counter):
+    counter._next_flush = float("inf")
+    threads = [threading.Thread(target=lambda: [counter.add() for _ in range(500)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    counter._next_flush = 0.0
+    counter.add()
+
+    assert written() == 2_001

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import pytest
+from django.test import RequestFactory, override_settings
+
+from django_ciam_token.caller import Caller, shown_path
+
+
+def caller(*, address="192.0.2.1", user_agent=None):
+    headers = {} if user_agent is None else {"User-Agent": user_agent}
+    return Caller.of(RequestFactory().post("/oauth2/token", REMOTE_ADDR=address, headers=headers))
+
+
+def last_forwarded_for(request):
+    """What a site behind one proxy would write."""
+    return request.headers["X-Forwarded-For"].split(",")[-1].strip()
+
+
+def test_a_caller_is_an_address_and_a_user_agent():
+    assert caller(user_agent="App/1.0 (iOS)") == Caller(address="192.0.2.1", user_agent="App/1.0 (iOS)")
+
+
+def test_a_path_is_one_line_of_a_log():
+    request = RequestFactory().get("/orders/x%0AERROR%20all%20is%20lost%C3%A4")
+
+    assert shown_path(request) == "/orders/x\\nERROR all is lost\\xe4"
+
+
+def test_a_caller_may_be_unknown():
+    assert Caller() == Caller(address=None, user_agent="")
+    assert caller(user_agent=None).user_agent == ""
+
+
+@pytest.mark.parametrize(
+    ("address", "stored"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:DB8::0001", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
+        ("", None),
+        ("unix:", None),
+        ("example.com", None),
+        ("192.0.2.1:8080", None),
+        ("192.0.2.256", None),
+        (None, None),
+    ],
+)
+def test_an_address_that_is_none_is_not_stored(address, stored):
+    expected = {stored}
+    if stored == "::ffff:192.0.2.1":
+        expected.add("::ffff:c000:201")  # As Python 3.12 and before write it.
+
+    assert caller(address=address).address in expected
+
+
+def test_a_request_without_an_address_has_none():
+    request = RequestFactory().post("/oauth2/token")
+    del request.META["REMOTE_ADDR"]
+
+    assert Caller.of(request).address is None
+
+
+def test_a_site_behind_a_proxy_says_where_the_address_is():
+    request = RequestFactory().post(
+        "/oauth2/token",
+        REMOTE_ADDR="10.0.0.1",
+        headers={"X-Forwarded-For": "203.0.113.9, 198.51.100.7"},
+    )
+
+    assert Caller.of(request).address == "10.0.0.1"
+    with override_settings(CIAM_TOKEN={"CLIENT_ADDRESS": last_forwarded_for}):
+        assert Caller.of(request).address == "198.51.100.7"
+    with override_settings(CIAM_TOKEN={"CLIENT_ADDRESS": lambda request: None}):
+        assert Caller.of(request).address is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 200),
+        ("Mozilla/5.0\x00\r\n\t(evil)\x7f", "Mozilla/5.0(evil)"),
+        ("\x1b[31mred", "[31mred"),
+        ("\x00" * 300 + "after", "after"),
+        ("ümlaut ✓", "ümlaut ✓"),
+    ],
+)
+def test_a_user_agent_is_made_fit_to_be_stored(sent, stored):
+    assert caller(user_agent=sent).user_agent == stored

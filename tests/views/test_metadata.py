@@ -1,0 +1,162 @@
+"""The JWK Set and the discovery documents, over HTTP."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client as Browser
+from django.test import override_settings
+from django.urls import include, path
+
+from django_ciam_token.keys import key_set, signing_keys
+from django_ciam_token.models import SigningKey
+from django_ciam_token.views.metadata import JWKSetView
+
+pytestmark = pytest.mark.django_db
+
+DOCUMENTS = ["/oauth2/jwks", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"]
+PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "k"}
+
+
+def test_the_jwk_set_has_the_members_of_the_reference_and_nothing_private():
+    [key] = Browser().get("/oauth2/jwks").json()["keys"]
+
+    assert list(key) == ["kty", "e", "kid", "n", "use", "alg"]
+    assert (key["kty"], key["e"], key["use"], key["alg"]) == ("RSA", "AQAB", "sig", "RS256")
+    assert key["kid"] == SigningKey.objects.get().kid
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "members"),
+    [
+        ("ES256", ["kty", "crv", "kid", "x", "y", "use", "alg"]),
+        ("EdDSA", ["kty", "crv", "kid", "x", "use", "alg"]),
+        ("PS256", ["kty", "e", "kid", "n", "use", "alg"]),
+    ],
+)
+def test_a_rotated_key_is_published_at_once_beside_the_active_one(algorithm, members):
+    new = signing_keys.rotate(algorithm=algorithm)
+    key_set.forget()
+
+    keys = {key["kid"]: key for key in Browser().get("/oauth2/jwks").json()["keys"]}
+
+    assert len(keys) == 2
+    assert list(keys[new.kid]) == members
+    assert not any(PRIVATE_MEMBERS & key.keys() for key in keys.values())
+
+
+def test_a_removed_key_is_gone():
+    old = SigningKey.objects.get()
+    new = signing_keys.rotate(algorithm="ES256", compromised=True)
+    key_set.forget()
+
+    kids = [key["kid"] for key in Browser().get("/oauth2/jwks").json()["keys"]]
+
+    assert kids == [new.kid]
+    assert old.kid not in kids
+
+
+@pytest.mark.parametrize("url", DOCUMENTS[1:])
+@override_settings(
+    CIAM_TOKEN={"ISSUER": "https://id.example.com:8443/tenant/", "SCOPES": {"openid": "", "x": ""}}
+)
+def test_discovery_names_only_what_is_served_under_the_configured_issuer(url):
+    signing_keys.rotate(algorithm="ES256")
+    key_set.forget()
+
+    document = Browser().get(url, HTTP_HOST="attacker.example", secure=False).json()
+
+    assert document == {
+        "issuer": "https://id.example.com:8443/tenant/",
+        "token_endpoint": "https://id.example.com:8443/oauth2/token",
+        "jwks_uri": "https://id.example.com:8443/oauth2/jwks",
+        "revocation_endpoint": "https://id.example.com:8443/oauth2/revoke",
+        "userinfo_endpoint": "https://id.example.com:8443/userinfo",
+        "introspection_endpoint": "https://id.example.com:8443/oauth2/introspect",
+        "scopes_supported": ["openid", "x"],
+        "response_types_supported": [],
+        "grant_types_supported": ["refresh_token"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256", "ES256"],
+    }
+
+
+urlpatterns = [path("auth/", include("django_ciam_token.urls"))]
+
+
+@override_settings(ROOT_URLCONF="tests.views.test_metadata")
+def test_under_a_prefix_the_urls_have_it():
+    document = Browser().get("/auth/.well-known/openid-configuration").json()
+
+    assert document["token_endpoint"] == "https://id.example.com/auth/oauth2/token"
+
+
+@pytest.mark.parametrize("url", DOCUMENTS)
+def test_documents_may_be_cached_and_read_by_any_script(url):
+    response = Browser().get(url)
+
+    assert response.status_code == 200
+    assert response["Content-Type"] == "application/json;charset=UTF-8"
+    assert response["Cache-Control"] == "public, max-age=300"
+    assert response["Access-Control-Allow-Origin"] == "*"
+    assert "Pragma" not in response
+
+
+@pytest.mark.parametrize("url", DOCUMENTS)
+def test_who_has_a_document_is_answered_304_until_it_changes(url):
+    etag = Browser().get(url)["ETag"]
+
+    unchanged = Browser().get(url, HTTP_IF_NONE_MATCH=etag)
+    signing_keys.rotate(algorithm="ES256")
+    key_set.forget()
+    changed = Browser().get(url, HTTP_IF_NONE_MATCH=etag)
+
+    assert unchanged.status_code == 304
+    assert unchanged.content == b""
+    assert unchanged["ETag"] == etag
+    assert unchanged["Cache-Control"] == "public, max-age=300"
+    assert changed.status_code == 200
+
+
+def test_an_answer_of_304_has_no_body(rf):
+    # Not by the test client, which empties it: some servers would send what the view returned, and a client
+    # would take it for the beginning of the next answer.
+    etag = Browser().get("/oauth2/jwks")["ETag"]
+
+    response = JWKSetView.as_view()(rf.get("/oauth2/jwks", headers={"If-None-Match": etag})).render()
+
+    assert (response.status_code, response.content) == (304, b"")
+
+
+@pytest.mark.parametrize("url", DOCUMENTS)
+def test_head_is_served_and_other_methods_are_not(url):
+    assert Browser().head(url).status_code == 200
+
+    response = Browser().post(url)
+
+    assert response.status_code == 405
+    assert response["Allow"] == "GET, HEAD"
+    assert response.json() == {"error": "invalid_request", "error_description": "use GET, HEAD"}
+
+
+def test_an_unreadable_database_is_answered_503(monkeypatch):
+    from django.db import OperationalError
+
+    def fail(*args, **kwargs):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(key_set, "_read", fail)
+
+    response = Browser(raise_request_exception=False).get("/oauth2/jwks")
+
+    assert response.status_code == 503
+    assert response.json()["error"] == "temporarily_unavailable"
+
+
+def test_a_published_view_of_a_site_must_have_a_document():
+    from django_ciam_token.views.metadata import PublishedView
+
+    with pytest.raises(NotImplementedError):
+        PublishedView().document()
