@@ -137,7 +137,7 @@ def test_e004_an_unknown_setting_that_resembles_none():
     assert found == [
         Error(
             "CIAM_TOKEN has no setting 42.",
-            hint=f"Known are: {', '.join(option_names())}.",
+            hint=f"The settings are: {', '.join(option_names())}.",
             id="django_ciam_token.E004",
         )
     ]
@@ -213,7 +213,7 @@ def test_e007_a_key_would_sign_before_every_verifier_knows_it():
     assert messages(SIGNING_KEY_LEAD=360) == [
         Error(
             "SIGNING_KEY_LEAD (0:06:00) is not longer than JWKS_MAX_AGE and PROCESS_CACHE_LIFETIME "
-            "together (0:06:00): verifiers would meet tokens signed with a key they don't know.",
+            "together (0:06:00): verifiers would see tokens signed with a key they don't know yet.",
             hint="Lengthen SIGNING_KEY_LEAD or shorten the other two.",
             id="django_ciam_token.E007",
         )
@@ -298,8 +298,8 @@ def test_w003_the_active_key_is_of_another_algorithm_than_the_setting():
 
     assert found == [
         CheckWarning(
-            "SIGNING_ALGORITHM is EdDSA, but the active signing key is of RS256.",
-            hint="The setting is for keys made from now on; make one with: manage.py rotate_signing_key",
+            "SIGNING_ALGORITHM is EdDSA, but the active signing key is for RS256.",
+            hint="The setting applies only to new keys; make one with: manage.py rotate_signing_key",
             id="django_ciam_token.W003",
         )
     ]
