@@ -1,14 +1,9 @@
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connection, transaction
-from django.db.models import DateTimeField, Value
-from django.utils import timezone
 
 from django_ciam_token.database import retry as module
-from django_ciam_token.database.clock import DatabaseNow
 from django_ciam_token.database.retry import ATTEMPTS, LostRace, retry
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client
@@ -127,19 +122,3 @@ def test_the_log_names_class_and_code_but_not_the_message(traces):
     assert "Deadlock 40P01" in text
     assert "Quoting 1213" in text
     assert "hunter2" not in text
-
-
-def test_the_databases_clock_is_in_utc_whatever_the_server_believes(settings):
-    ClientFactory()
-    if connection.vendor == "mysql":
-        with connection.cursor() as cursor:
-            cursor.execute("SET time_zone = '+09:00'")
-
-    now = Client.objects.annotate(now=DatabaseNow()).values_list("now", flat=True).get()
-
-    assert abs(now - timezone.now()) < timedelta(seconds=30)
-    stored = Client.objects.annotate(
-        difference=DatabaseNow() - Value(timezone.now(), output_field=DateTimeField())
-    )
-    assert abs(stored.get().difference) < timedelta(seconds=30)
-    connection.close()
