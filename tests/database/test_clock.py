@@ -14,7 +14,7 @@ from tests.factories import ClientFactory
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_the_databases_clock_is_in_utc_whatever_the_server_believes(settings):
+def test_the_clock_of_the_database_is_in_utc_in_any_time_zone_of_the_server(settings):
     ClientFactory()
     if connection.vendor == "mysql":
         with connection.cursor() as cursor:

@@ -58,7 +58,7 @@ def test_of_several_active_keys_the_one_that_became_active_last_signs():
     assert key_set.active_key([], now) is None
 
 
-def test_the_keys_are_read_once_and_then_used_on(clock, django_assert_num_queries):
+def test_the_keys_are_read_once_and_stay_in_use(clock, django_assert_num_queries):
     with django_assert_num_queries(1):
         first = key_set.current()
     clock.now += 59.9
@@ -94,7 +94,7 @@ def test_a_graceful_rotation_takes_effect_without_reading_again(first_key, djang
         assert signs(now + LEAD) == key.kid
 
 
-def test_removed_keys_are_not_even_read(first_key):
+def test_removed_keys_are_not_read(first_key):
     key = rotate(compromised=True)
     key_set.forget()
 
@@ -129,7 +129,7 @@ def test_the_parsed_copy_of_a_removed_key_is_dropped(first_key, clock):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError])
-def test_while_the_database_is_away_the_copy_is_used_on(clock, monkeypatch, caplog, error):
+def test_while_the_database_is_unavailable_the_last_copy_stays_in_use(clock, monkeypatch, caplog, error):
     kid = signs(timezone.now())
     clock.now += 3600
     fail_to_read(monkeypatch, error)
@@ -143,12 +143,12 @@ def test_while_the_database_is_away_the_copy_is_used_on(clock, monkeypatch, capl
 
 
 @pytest.mark.django_db(transaction=True)
-def test_while_the_database_is_away_it_is_asked_every_five_seconds(clock, monkeypatch):
+def test_an_unavailable_database_is_queried_every_five_seconds(clock, monkeypatch):
     asked = []
 
     def fail(*args, **kwargs):
         asked.append(clock.now)
-        raise OperationalError("the database is away")
+        raise OperationalError("the database is unavailable")
 
     key_set.current()
     clock.now += 3600
@@ -165,7 +165,7 @@ def test_while_the_database_is_away_it_is_asked_every_five_seconds(clock, monkey
 
 
 def test_inside_a_transaction_a_failed_read_is_final(clock, monkeypatch):
-    # The transaction is lost with it: going on would end in a COMMIT that fails.
+    # The transaction is lost as well: if the request continued, its COMMIT would fail.
     key_set.current()
     clock.now += 60
     fail_to_read(monkeypatch)
@@ -237,7 +237,7 @@ def test_the_jwk_set_keeps_the_order_of_members_that_the_database_lost(first_key
     assert list(published_jwk) == ["kty", "e", "kid", "n", "use", "alg"]
 
 
-def test_the_algorithms_are_those_of_the_published_keys_the_active_ones_first(first_key):
+def test_the_algorithms_are_those_of_the_published_keys_with_the_active_one_first(first_key):
     now = timezone.now()
     rotate(now=now, algorithm="EdDSA")
     rotate(now=now, algorithm="ES256")
@@ -250,7 +250,7 @@ def test_the_algorithms_are_those_of_the_published_keys_the_active_ones_first(fi
     assert keys.algorithms(now + LEAD + LINGER) == ["ES256"]
 
 
-def test_an_algorithm_is_named_once(first_key):
+def test_an_algorithm_is_listed_once(first_key):
     now = timezone.now()
     SigningKey.objects.update(algorithm="EdDSA")
     rotate(now=now)

@@ -60,7 +60,7 @@ def test_a_rotation_is_stored_as_it_is_returned(first_key):
     assert (first_key.retired_at, first_key.removed_at) == (now + LEAD, now + LEAD + LINGER)
 
 
-def test_a_rotation_is_made_now_and_with_the_algorithm_of_the_site_unless_said_otherwise():
+def test_a_rotation_uses_the_current_time_and_the_algorithm_of_the_site_by_default():
     before = timezone.now()
     with override_settings(CIAM_TOKEN={"SIGNING_ALGORITHM": "ES256", "SIGNING_KEY_LEAD": 7200}):
         key = signing_keys.rotate()
@@ -106,7 +106,7 @@ def test_an_immediate_rotation_signs_at_once_and_keeps_the_old_key_published(fir
     assert published(now + LINGER) == [new_key.kid]
 
 
-def test_after_a_compromise_all_older_keys_are_gone_at_once(first_key):
+def test_after_a_compromise_all_older_keys_are_removed_at_once(first_key):
     now = timezone.now()
     rotate(now=now - timedelta(minutes=20), immediately=True)
     rotate(now=now - timedelta(minutes=10))
@@ -119,7 +119,7 @@ def test_after_a_compromise_all_older_keys_are_gone_at_once(first_key):
     assert (signs(now), published(now)) == (new_key.kid, [new_key.kid])
 
 
-def test_a_compromise_does_not_move_the_end_of_keys_that_are_gone_already(first_key):
+def test_a_compromise_does_not_change_when_earlier_keys_were_removed(first_key):
     now = timezone.now()
     gone_at = now - timedelta(days=1)
     SigningKey.objects.update(retired_at=gone_at, removed_at=gone_at)
@@ -130,7 +130,7 @@ def test_a_compromise_does_not_move_the_end_of_keys_that_are_gone_already(first_
     assert (first_key.retired_at, first_key.removed_at) == (gone_at, gone_at)
 
 
-def test_a_key_that_retired_before_is_left_alone_by_a_graceful_rotation(first_key):
+def test_a_graceful_rotation_does_not_change_keys_that_have_retired_already(first_key):
     now = timezone.now()
     rotate(now=now, immediately=True)
     first_key.refresh_from_db()
@@ -154,7 +154,7 @@ def test_a_graceful_rotation_lets_a_pending_key_sign_until_its_own_turn():
     assert states(now + timedelta(minutes=70) + LINGER) == [REMOVED, REMOVED, ACTIVE]
 
 
-def test_an_immediate_rotation_takes_the_turn_of_a_pending_key():
+def test_an_immediate_rotation_replaces_a_pending_key():
     now = timezone.now()
     rotate(now=now)
 
@@ -190,7 +190,7 @@ def test_a_database_that_refuses_changes_nothing(first_key, monkeypatch, traces,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_rotation_whose_commit_broke_is_carried_out_once(first_key, monkeypatch):
+def test_a_rotation_is_carried_out_once_when_its_commit_breaks(first_key, monkeypatch):
     now = timezone.now()
     commit, broken = connection._commit, []
 
@@ -220,8 +220,8 @@ def test_a_rotation_is_logged_and_signalled(traces, caplog, django_capture_on_co
         f"Signing key {key.kid} (EdDSA) made, active at {(now + LEAD).isoformat()}"
     )
     assert record.kid == key.kid
-    told = {"kid": key.kid, "algorithm": "EdDSA", "active_at": now + LEAD, "actor": "", "caller": NOBODY}
-    assert traces.of(signals.signing_key_rotated) == [{"sender": SigningKey, **told}]
+    arguments = {"kid": key.kid, "algorithm": "EdDSA", "active_at": now + LEAD, "actor": "", "caller": NOBODY}
+    assert traces.of(signals.signing_key_rotated) == [{"sender": SigningKey, **arguments}]
 
 
 def test_the_process_that_rotates_knows_the_new_key_once_it_is_committed(django_capture_on_commit_callbacks):
@@ -245,7 +245,7 @@ def test_the_first_key_signs_at_once():
     assert key.algorithm == "EdDSA"
     assert key.created_at == key.active_at
     assert (key.retired_at, key.removed_at) == (None, None)
-    # The copy without it was dropped.
+    # The copy without this key was dropped.
     assert signs(timezone.now()) == key.kid
 
 
@@ -254,7 +254,7 @@ def test_there_is_only_one_first_key(first_key):
     assert SigningKey.objects.get() == first_key
 
 
-def test_where_every_key_is_retired_a_first_key_is_made(first_key):
+def test_a_first_key_is_made_if_every_key_is_retired(first_key):
     now = timezone.now()
     SigningKey.objects.update(retired_at=now - MOMENT, removed_at=now + LINGER)
 
@@ -263,21 +263,21 @@ def test_where_every_key_is_retired_a_first_key_is_made(first_key):
     assert set(SigningKey.objects.all()) == {first_key, key}
 
 
-def test_where_a_key_is_about_to_retire_no_first_key_is_made(first_key):
+def test_no_first_key_is_made_if_a_key_is_only_about_to_retire(first_key):
     SigningKey.objects.update(retired_at=timezone.now() + LEAD)
 
     assert signing_keys.ensure_first_key(using="default") is None
 
 
-def test_no_first_key_is_made_in_another_database_than_the_one_that_keys_are_written_to():
+def test_no_first_key_is_made_in_a_database_to_which_no_keys_are_written():
     SigningKey.objects.all().delete()
 
     assert signing_keys.ensure_first_key(using="replica") is None
     assert not SigningKey.objects.exists()
 
 
-def test_no_first_key_is_made_before_its_table_is():
-    # As after `migrate django_ciam_token zero`.
+def test_no_first_key_is_made_before_its_table_exists():
+    # The state after `migrate django_ciam_token zero`.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SigningKey._meta, "db_table", "not_there_yet")
 
