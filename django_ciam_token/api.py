@@ -50,17 +50,17 @@ def issue_tokens(
     Call it once the user has proved who they are. It authenticates neither the client nor the user.
 
     Args:
-        client: who gets the tokens.
-        user: who signed in; None for a machine-to-machine client, which acts for itself.
-        scope: names separated by spaces; all that the client is allowed if None.
-        auth_time: when the user proved who they are; now if None.
-        request: where the session's address and user agent are taken from, if given.
+        client: the client that gets the tokens.
+        user: the user who signed in; None for a machine-to-machine client, which acts for itself.
+        scope: names separated by spaces; None for everything that the client is allowed.
+        auth_time: when the user proved who they are; None for now.
+        request: the session's address and user agent are taken from it, if given.
 
     Raises:
-        InvalidRequest: a user is missing, or one was given for a machine.
+        InvalidRequest: the user is missing, or was given for a machine-to-machine client.
         InvalidScope: the scope is malformed, or wider than the client is allowed.
-        UnauthorizedClient: the client is switched off.
-        InvalidGrant: the user is disabled, or the setting ``ISSUANCE_POLICY`` says no.
+        UnauthorizedClient: the client is not active.
+        InvalidGrant: the user is disabled, or the setting ``ISSUANCE_POLICY`` refused.
         ServerError: there is no usable signing key.
         TemporarilyUnavailable: the database refused.
     """

@@ -17,7 +17,7 @@ class CiamTokenConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connect what has to be connected once."""
+        """Register checks and connect signal receivers."""
         from django_ciam_token import checks
         from django_ciam_token.integrations import cors_headers
         from django_ciam_token.monitoring import audit_trail

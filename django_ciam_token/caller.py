@@ -1,4 +1,4 @@
-"""From where a request came, to show to users and operators; nothing is decided by it."""
+"""Where a request came from. It is shown to users and operators; no decision depends on it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from django.http import HttpRequest
 from django_ciam_token.conf import ciam_settings
 
 _USER_AGENT_LENGTH: Final = 200
-# Longer than any address, so that what is remembered of wrong ones stays small.
+# Longer than any address. It limits the size of the wrong ones that are kept in the cache.
 _ADDRESS_LENGTH: Final = 64
 
 
 @dataclass(frozen=True)
 class Caller:
-    """An address and a user agent that are fit to be stored."""
+    """An address and a user agent that are safe to store."""
 
     address: str | None = None
     user_agent: str = ""
 
     @classmethod
     def of(cls, request: HttpRequest) -> Caller:
-        """Take both from a request; an address that is none becomes None."""
+        """Take both from a request; an invalid address becomes None."""
         address_of = ciam_settings.CLIENT_ADDRESS
         address = request.META.get("REMOTE_ADDR") if address_of is None else address_of(request)
         user_agent = request.META.get("HTTP_USER_AGENT", "")
@@ -37,18 +37,18 @@ class Caller:
 
 
 def shown_path(request: HttpRequest) -> str:
-    """Return the path of a request, fit for a log: a line break in it would write a line of its own."""
+    """Return the path of a request, escaped for the log: a line break would start a new log line."""
     return request.path.encode("unicode_escape").decode("ascii")
 
 
 NOBODY: Final = Caller()
-"""When it was no request that did it."""
+"""The caller of anything that no request caused."""
 
 
 @lru_cache(maxsize=1024)
 def _valid(address: str) -> str | None:
     try:
-        # What follows "%" is the scope of a link-local address, of which databases know nothing.
+        # "%" begins the zone of a link-local address, which databases do not accept.
         return str(ipaddress.ip_address(address.partition("%")[0]))
     except ValueError:
         return None

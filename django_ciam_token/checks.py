@@ -1,6 +1,6 @@
-"""What ``manage.py check`` says about the site; the ids are stable and listed in the README.
+"""What ``manage.py check`` reports about the site. The ids are stable and listed in the README.
 
-The checks of signing keys ask the database, so, as Django has it, they run with ``check --database
+The checks of signing keys query the database. Django runs such checks only with ``check --database
 default`` and as part of ``migrate``.
 """
 
@@ -35,7 +35,7 @@ def register() -> None:
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Check the setting ``CIAM_TOKEN`` without asking the database."""
+    """Check the setting ``CIAM_TOKEN``, without a query."""
     try:
         names = list(site_values())
     except ImproperlyConfigured as error:
@@ -53,7 +53,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 def check_signing_keys(
     app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Check that there is a key to sign with, now and after the fallback secrets are gone."""
+    """Check that there is a key to sign with, now and after the fallback secrets are removed."""
     using = write_database(SigningKey)
     if using not in (databases or ()):
         return []
@@ -62,7 +62,7 @@ def check_signing_keys(
     except (DatabaseError, InterfaceError):
         return []  # Not migrated, or not yet to this version.
     key = key_set.active_key(keys, timezone.now())
-    # Warnings, though the service is down without a key: an error would stop `migrate`, which mends it.
+    # Only warnings, although nothing works without a key: an error would stop `migrate`, which makes one.
     if key is None:
         return [_warning("W004", "There is no active signing key.", _MAKE_A_KEY)]
     try:
@@ -72,7 +72,7 @@ def check_signing_keys(
             return [_warning("W005", message, hint)]
         return [*_warn_about(key), *_warn_of_age(keys)]
     except ImproperlyConfigured:
-        return []  # A setting is of the wrong type, which the check of settings reports.
+        return []  # A setting has the wrong type; `check_settings` reports it.
 
 
 _MAKE_A_KEY: Final = "Make a key with: manage.py rotate_signing_key --now"
@@ -90,9 +90,9 @@ def _warn_about(key: SigningKey) -> Iterator[CheckMessage]:
     if key.algorithm != ciam_settings.SIGNING_ALGORITHM:
         yield _warning(
             "W003",
-            f"SIGNING_ALGORITHM is {ciam_settings.SIGNING_ALGORITHM}, but the active signing key is of "
+            f"SIGNING_ALGORITHM is {ciam_settings.SIGNING_ALGORITHM}, but the active signing key is for "
             f"{key.algorithm}.",
-            "The setting is for keys made from now on; make one with: manage.py rotate_signing_key",
+            "The setting applies only to new keys; make one with: manage.py rotate_signing_key",
         )
 
 
@@ -112,14 +112,14 @@ def _check_names(names: list[str]) -> Iterator[CheckMessage]:
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(str(name).upper(), known, n=1, cutoff=0.5)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known are: {', '.join(known)}."
+            hint = f"Did you mean {near[0]!r}?" if near else f"The settings are: {', '.join(known)}."
             yield _error("E004", f"CIAM_TOKEN has no setting {name!r}.", hint)
 
 
 def _check_values() -> Iterator[CheckMessage]:
     for name in option_names():
         if name == "ISSUER" and "ISSUER" not in site_values():
-            continue  # A message of its own.
+            continue  # `_check_issuer` reports it.
         try:
             getattr(ciam_settings, name)
         except ImproperlyConfigured as error:
@@ -148,7 +148,7 @@ def _check_subject() -> Iterator[CheckMessage]:
         yield _warning(
             "W006",
             "CIAM_TOKEN has SUBJECT but not USER_OF_SUBJECT: access tokens of clients without refresh tokens "
-            "are refused, because nothing else says whose they are.",
+            "are refused, because nothing else tells which user they belong to.",
             "Set USER_OF_SUBJECT to the inverse, (sub) -> user.",
         )
 
@@ -186,7 +186,7 @@ def _check_lead() -> Iterator[CheckMessage]:
         yield _error(
             "E007",
             f"SIGNING_KEY_LEAD ({lead}) is not longer than JWKS_MAX_AGE and PROCESS_CACHE_LIFETIME "
-            f"together ({needed}): verifiers would meet tokens signed with a key they don't know.",
+            f"together ({needed}): verifiers would see tokens signed with a key they don't know yet.",
             "Lengthen SIGNING_KEY_LEAD or shorten the other two.",
         )
 

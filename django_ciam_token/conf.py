@@ -1,8 +1,8 @@
 """The site's settings: one dict, ``CIAM_TOKEN``, read whenever a value is used.
 
 Nothing is copied at import time, so ``override_settings`` works and no reload hook is needed.
-`django_ciam_token.checks` runs every parser below once, so that a wrong value is found by
-``manage.py check`` and not by the first refresh.
+`django_ciam_token.checks` runs every parser below once, so ``manage.py check`` finds a wrong value
+before the first refresh does.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ T = TypeVar("T")
 SIGNING_ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")
 ACCESS_TOKEN_PROFILES: Final = ("ciam", "rfc9068")
 
-# JavaScript counts milliseconds in a double and PostgreSQL's interval ends far later; ten years is
-# longer than any token should live and keeps `now + lifetime` inside what datetime can hold.
+# JavaScript's milliseconds and PostgreSQL's interval allow far more. Ten years is longer than any token
+# should live, and keeps `now + lifetime` within the range of datetime.
 _LONGEST: Final = timedelta(days=3660)
 # JWTs count whole seconds.
 _SHORTEST: Final = timedelta(seconds=1)
@@ -31,13 +31,14 @@ _SHORTEST: Final = timedelta(seconds=1)
 class Option(Generic[T]):
     """One member of ``CIAM_TOKEN``: its default and the parser that gives it its type.
 
-    Reading it raises `ImproperlyConfigured` when the site's value is of the wrong type.
+    Reading it raises `ImproperlyConfigured` if the site's value has the wrong type.
     """
 
     def __init__(self, parse: Callable[[Any], T], *, default: Any) -> None:
         self.parse = parse
         self.default = default
-        # What was parsed last. Settings are read some twenty times in a refresh, and hardly ever change.
+        # The last value and what it was parsed to. A refresh reads settings about twenty times, and they
+        # hardly ever change.
         self._parsed: tuple[Any, T] | None = None
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -59,7 +60,8 @@ class Option(Generic[T]):
             result = self.parse(value)
         except ValueError as error:
             raise ImproperlyConfigured(f"CIAM_TOKEN[{self.name!r}] {error}.") from error
-        # Not what can be changed in place, what a path leads to, or a None that stands for other settings.
+        # Keep no value that can be changed in place, no object that a dotted path leads to, and no None
+        # that stands for other settings.
         is_fixed = result is None if value is None else value is self.default
         if is_fixed or (isinstance(value, (str, int, float, timedelta)) and not callable(result)):
             self._parsed = value, result
@@ -187,12 +189,12 @@ _NO_SECRETS: Final = "must be a list of strings, the one to sign with first"
 
 
 class Settings:
-    """The typed view of ``CIAM_TOKEN``; the README describes each member."""
+    """Typed access to ``CIAM_TOKEN``; the README describes each member."""
 
     ISSUER = Option(_string, default=None)
     """The ``iss`` of every token and the origin of every URL in the discovery document."""
     SECRETS = Option(_secrets, default=None)
-    """Secrets that tokens and keys at rest are protected with; ``SECRET_KEY`` and its fallbacks."""
+    """Secrets that protect tokens and keys at rest; None for ``SECRET_KEY`` and its fallbacks."""
     SCOPES = Option(
         _scopes,
         default={
@@ -201,66 +203,66 @@ class Settings:
             "email": "Read your email address",
         },
     )
-    """Scope name to description: what clients may be allowed and discovery names."""
+    """Scope name to description: the scopes that clients may be allowed and that discovery lists."""
     GRANTS = Option(_grants, default={"refresh_token": "django_ciam_token.grants.refresh_token.refresh"})
-    """``grant_type`` to the callable (or its dotted path) that serves it; see `grants`."""
+    """``grant_type`` to the callable (or its dotted path) that handles it; see `grants`."""
 
     ACCESS_TOKEN_LIFETIME = Option(_lifetime, default=300)
     ID_TOKEN_LIFETIME = Option(_lifetime, default=1_800)
     REFRESH_TOKEN_LIFETIME = Option(_lifetime, default=86_400)
-    """The idle time-out: how long a refresh token may lie unused."""
+    """The idle time-out: how long a refresh token may stay unused."""
     SESSION_LIFETIME = Option(_lifetime_or_none, default=timedelta(days=30))
-    """The absolute limit, from the first tokens on; None for no limit."""
+    """The absolute limit, counted from the first tokens; None for no limit."""
     REFRESH_TOKEN_GRACE_PERIOD = Option(_lifetime_or_zero, default=30)
-    """How long the predecessor of a refresh token is answered with the same successor again."""
+    """How long the predecessor of a refresh token gets the same successor again."""
 
     ACCESS_TOKEN_PROFILE = Option(_one_of(*ACCESS_TOKEN_PROFILES), default="ciam")
     SUBJECT = Option(_callable_or_none, default=None)
-    """``(user) -> str``: the ``sub`` of a user; must never change for one user."""
+    """``(user) -> str``: the ``sub`` of a user; it must never change for a user."""
     USER_OF_SUBJECT = Option(_callable_or_none, default=None)
     """``(sub) -> user | None``: the inverse of ``SUBJECT``, for access tokens without a session."""
     ACCESS_TOKEN_CLAIMS = Option(_callable_or_none, default=None)
-    """``(*, user, client, scope) -> dict``: further claims of access tokens."""
+    """``(*, user, client, scope) -> dict``: additional claims of access tokens."""
     ID_TOKEN_CLAIMS = Option(_callable_or_none, default=None)
-    """``(*, user, client, scope) -> dict``: further claims of id_tokens."""
+    """``(*, user, client, scope) -> dict``: additional claims of id_tokens."""
     ISSUANCE_POLICY = Option(_callable_or_none, default=None)
-    """``(*, user, client, scope) -> bool``: may these tokens be issued, or refreshed, now?"""
+    """``(*, user, client, scope) -> bool``: whether these tokens may be issued, or refreshed, now."""
     RESOURCE_AUDIENCES = Option(_strings_or_none, default=None)
     """The ``aud`` values that the site's own views accept; None for the client_ids of its active clients."""
     RESOURCE_LEEWAY = Option(_lifetime_or_zero, default=0)
-    """How far the clocks of this site's hosts may differ when they judge ``exp`` and ``nbf``."""
+    """How far the clocks of this site's hosts may differ when they check ``exp`` and ``nbf``."""
     RESOURCE_CHECKS_REVOCATION = Option(_boolean, default=True)
-    """Whether the site's own views refuse access tokens that were revoked, or whose session was, or whose
-    user has a new password. The query is made in any case: for whether user and client are active."""
+    """Whether the site's own views refuse an access token if it or its session was revoked, or if its user
+    has a new password. The query is made in any case, because user and client must be active."""
     USER_CLAIMS = Option(_callable_or_none, default=None)
-    """``(*, user, client, scope) -> dict``: the claims of ``/userinfo`` beside ``sub``."""
+    """``(*, user, client, scope) -> dict``: the claims of ``/userinfo`` besides ``sub``."""
     AUDIT_TRAIL = Option(_boolean, default=True)
     """Whether security events are written to a table."""
     FAILURES_PER_MINUTE = Option(_count_or_none, default=300)
-    """Failed client authentications and forged or foreign tokens, of one client from one address, before
-    they are answered 429; None for no limit."""
+    """How many failed client authentications and forged or foreign tokens are allowed, for one client and
+    one address, before the answer is 429; None for no limit."""
     ENDED_RETENTION = Option(_lifetime_or_zero, default=timedelta(days=30))
-    """How long ``purge_tokens`` keeps sessions and removed signing keys that are over."""
+    """How long ``purge_tokens`` keeps sessions that have ended and signing keys that were removed."""
     END_SESSIONS_ON_PASSWORD_CHANGE = Option(_boolean, default=True)
     CLIENT_ADDRESS = Option(_callable_or_none, default=None)
     """``(request) -> str | None``: the caller's address, for sites behind a proxy."""
 
     SIGNING_ALGORITHM = Option(_one_of(*SIGNING_ALGORITHMS), default="RS256")
-    """The algorithm of the next signing key that is made."""
+    """The algorithm of new signing keys."""
     SIGNING_KEY_LEAD = Option(_lifetime, default=3_600)
     """How long a new key is published before it signs."""
     SIGNING_KEY_MAX_AGE = Option(_lifetime_or_none, default=timedelta(days=365))
-    """How long a key may sign before the admin and ``check`` ask for another; None for no limit."""
+    """How long a key may sign before the admin and ``check`` ask for a new one; None for no limit."""
     PROCESS_CACHE_LIFETIME = Option(_lifetime, default=60)
-    """How long a process may work with the keys it has read."""
+    """How long a process may use the keys that it has read."""
     JWKS_MAX_AGE = Option(_lifetime, default=300)
     """How long verifiers may cache the JWK Set."""
     CLIENT_SECRET_OVERLAP = Option(_lifetime_or_zero, default=timedelta(days=7))
-    """How long a replaced client secret goes on working."""
+    """How long a replaced client secret keeps working."""
 
 
 def option_names() -> tuple[str, ...]:
-    """Return the name of every setting there is."""
+    """Return the names of all settings."""
     return tuple(name for name, value in vars(Settings).items() if isinstance(value, Option))
 
 

@@ -1,6 +1,6 @@
-"""The errors of the token service, as the RFCs name them.
+"""The errors of the token service, named as in the RFCs.
 
-``reason`` says exactly what happened and goes to the log and to signals; it never reaches the client.
+``reason`` says exactly what happened. It goes to the log and to signals, and never to the client.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ _NOT_ALLOWED_IN_DESCRIPTION = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
 
 
 class OAuthError(Exception):
-    """An error answer; subclasses fill in the code and the status.
+    """An error answer; subclasses set the error code and the status.
 
     Args:
-        description: what the developer of the client should do, in the characters RFC 6749 §5.2 allows.
-        reason: what happened, for the operator; one of few fixed words, never a value from the request.
+        description: what the developer of the client should do, in the characters that RFC 6749 §5.2 allows.
+        reason: what happened, for the operator: one of a few fixed words, never a value from the request.
     """
 
     error: ClassVar[str]
     status: ClassVar[HTTPStatus] = HTTPStatus.BAD_REQUEST
     is_attempt: bool = False
-    """Whether it may be somebody trying things out, and is counted by the throttle."""
+    """Whether it may be part of an attack, so that the throttle counts it."""
 
     def __init__(self, description: str = "", *, reason: str = "") -> None:
         self.description = _NOT_ALLOWED_IN_DESCRIPTION.sub("?", description)
         self.reason = reason or self.error
         self.retry_after: int | None = None
-        """Seconds, for the Retry-After header; None for none."""
+        """Seconds, for the Retry-After header; None for no header."""
         self.log_fields: Mapping[str, str] = {}
-        """Whom it concerns, for the log: client_id and session_id as far as they are known."""
+        """The client_id and session_id for the log, as far as they are known."""
         super().__init__(self.reason)
 
     def members(self) -> dict[str, str]:
@@ -63,7 +63,7 @@ class UnsupportedContent(InvalidRequest):
 
 
 class LengthRequired(InvalidRequest):
-    """The body comes in chunks, which the web interfaces of Python hand on without a length."""
+    """The body is sent in chunks, which WSGI and ASGI pass on without a length."""
 
     status = HTTPStatus.LENGTH_REQUIRED
 
@@ -75,7 +75,7 @@ class WrongMethod(InvalidRequest):
 
 
 class InvalidClient(OAuthError):
-    """Client authentication failed (RFC 6749 §5.2); the wire never says why."""
+    """Client authentication failed (RFC 6749 §5.2); the answer never says why."""
 
     error = "invalid_client"
     status = HTTPStatus.UNAUTHORIZED
@@ -86,12 +86,12 @@ class InvalidClient(OAuthError):
 
 
 class InvalidGrant(OAuthError):
-    """The refresh token is wrong (RFC 6749 §5.2); the wire never says why.
+    """The refresh token is wrong (RFC 6749 §5.2); the answer never says why.
 
     Args:
         reason: what is wrong with it.
-        is_attempt: whether no honest client would have sent it. A session that has ended is no such case:
-            when many end at once, all their applications ask once more.
+        is_attempt: True if no honest client would have sent it. A token of a session that has ended does not
+            count: when many sessions end at once, each of their applications asks once more.
     """
 
     error = "invalid_grant"
@@ -120,24 +120,24 @@ class InvalidScope(OAuthError):
 
 
 class InvalidToken(OAuthError):
-    """The access token is not one to act upon (RFC 6750 §3.1)."""
+    """The access token is not valid (RFC 6750 §3.1)."""
 
     error = "invalid_token"
     status = HTTPStatus.UNAUTHORIZED
 
 
 class InsufficientScope(OAuthError):
-    """The access token lacks a scope that is needed (RFC 6750 §3.1)."""
+    """The access token lacks a required scope (RFC 6750 §3.1)."""
 
     error = "insufficient_scope"
     status = HTTPStatus.FORBIDDEN
 
 
 class TooManyRequests(OAuthError):
-    """A limit that the site set for itself; the refresh token is still good (RFC 6585 §4).
+    """A limit of the site's own is reached; the refresh token is still valid (RFC 6585 §4).
 
     Args:
-        retry_after: in how many seconds it makes sense to try again; None if nobody knows.
+        retry_after: after how many seconds to try again; None if that is unknown.
     """
 
     error = "temporarily_unavailable"
@@ -149,10 +149,10 @@ class TooManyRequests(OAuthError):
 
 
 class TooManyFailures(OAuthError):
-    """A failure after too many others of the same client from the same address (RFC 6585 §4).
+    """There were too many failures of this client from this address (RFC 6585 §4).
 
     Args:
-        retry_after: in how many seconds it makes sense to try again.
+        retry_after: after how many seconds to try again.
     """
 
     error = "temporarily_unavailable"
@@ -164,16 +164,16 @@ class TooManyFailures(OAuthError):
 
 
 class ServerError(OAuthError):
-    """Something unforeseen happened; nothing was changed (RFC 6749 §4.1.2.1)."""
+    """Something unexpected happened; nothing was changed (RFC 6749 §4.1.2.1)."""
 
     error = "server_error"
     status = HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 class TemporarilyUnavailable(OAuthError):
-    """The database can't serve now; the same request may be sent again (RFC 6749 §4.1.2.1).
+    """The database is unavailable; the same request may be sent again (RFC 6749 §4.1.2.1).
 
-    Never `InvalidGrant`: on that a client deletes its session.
+    It must never be `InvalidGrant`: clients discard their session on that.
     """
 
     error = "temporarily_unavailable"

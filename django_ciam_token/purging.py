@@ -1,6 +1,6 @@
-"""Removing what is over: small transactions, at any time, for as long as one likes.
+"""Removes rows that are no longer needed, in small transactions, at any time and for any length of time.
 
-Nothing remembers how far a run came: what is removed is gone, so the next run meets only the rest.
+No run records how far it came: its rows are removed, so the next run finds only the rest.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import RefreshToken, RevokedAccessToken, SecurityEvent, SigningKey
 
 BATCH_SIZE: Final = 1_000
-# How many batches of sessions one SELECT looks through: most of them are live, and only read.
+# How many batches of sessions one SELECT reads: most sessions are live, and are only read.
 _BATCHES_PER_READ: Final = 10
-# A host whose clock is behind takes a revoked token for unexpired when this one does not any more.
+# A revoked token that has expired by this host's clock is still unexpired for a host whose clock is behind.
 _CLOCKS_DIFFER_BY: Final = timedelta(minutes=5)
 
 
@@ -38,7 +38,7 @@ class PurgeResult:
     events: int = 0
     signing_keys: int = 0
     finished: bool = False
-    """Whether everything was looked through; the next run goes on otherwise."""
+    """Whether everything was checked; if not, the next run does the rest."""
 
 
 def purge(
@@ -51,24 +51,24 @@ def purge(
 ) -> PurgeResult:
     """Remove sessions and signing keys past ``ENDED_RETENTION``, and expired records of revoked tokens.
 
-    Call it outside of transactions: each batch is a short one of its own, and it may be ended at any point.
+    Call it outside of transactions: each batch has a short one of its own. It may be stopped at any point.
 
     Args:
         batch_size: how many rows are removed in one transaction.
-        max_seconds: stop after the batch that takes it past this; at least one batch is done.
-        events_older_than: remove audit events of at least this age as well; none if None, for the trail is
-            kept as long as the site's rules say.
-        now: the present, by default the host's clock.
+        max_seconds: stop after the batch that passes this limit; at least one batch is done.
+        events_older_than: also remove audit events of at least this age. None removes none, because the
+            site's rules decide how long the trail is kept.
+        now: the current time; by default the host's clock.
         on_progress: called after each batch with what was removed so far.
 
     Raises:
-        ValueError: the batch is empty.
+        ValueError: the batch size is less than one.
         TemporarilyUnavailable: the database refused; earlier batches are done.
     """
     now = now or timezone.now()
     ended_before = now - ciam_settings.ENDED_RETENTION
     until = None if max_seconds is None else time.monotonic() + max_seconds
-    # The small tables first, so that they get their turn however little time there is.
+    # The small tables first, so that they are done even when time is short.
     steps: dict[str, Iterator[int]] = {
         "signing_keys": _remove_by(SigningKey, "removed_at", before=ended_before, batch_size=batch_size),
         "revoked_access_tokens": _remove_by(
@@ -92,7 +92,7 @@ def purge(
 
 
 def is_over(*, now: datetime) -> Q:
-    """Return the condition under which a session has been kept for long enough."""
+    """Return the condition that selects the sessions past ``ENDED_RETENTION``."""
     return _ended(now - ciam_settings.ENDED_RETENTION)
 
 
@@ -101,10 +101,10 @@ def _ended(before: datetime) -> Q:
 
 
 def _remove_sessions(*, ended_before: datetime, batch_size: int) -> Iterator[int]:
-    """Walk the sessions by key, and remove those that ended too long ago.
+    """Walk the sessions in key order, and remove those that ended too long ago.
 
-    The walk goes to the very end. Keys ascend with time, so it could stop at the first one that is younger
-    than the retention, if only nobody had ever set an expiry by hand or a clock back.
+    The walk goes to the very end. Keys ascend with time, so it could stop at the first session that is
+    younger than the retention, but somebody may have set an expiry by hand, or set a clock back.
     """
     using = write_database(RefreshToken)
     sessions = RefreshToken.objects.using(using)
@@ -118,7 +118,7 @@ def _remove_sessions(*, ended_before: datetime, batch_size: int) -> Iterator[int
         over = [(place, key) for place, (key, is_one) in enumerate(read) if is_one]
         for start in range(0, len(over), size):
             batch = over[start : start + size]
-            # A session that was refreshed since it was read is not over.
+            # The condition again: a session may have been refreshed since it was read.
             yield _delete(sessions.filter(condition, _in(batch)), using=using)
         if not over:
             yield 0
@@ -128,9 +128,9 @@ def _remove_sessions(*, ended_before: datetime, batch_size: int) -> Iterator[int
 
 
 def _in(batch: Sequence[tuple[int, uuid.UUID]]) -> Q:
-    """Return the condition for the keys of a batch: their range, which is quicker, if nothing else is in it.
+    """Return the condition for the keys of a batch: their range, if it contains nothing else.
 
-    MariaDB would lock all that it meets in the range, live sessions as well.
+    A range is faster, but MariaDB would lock every row in it, including live sessions.
     """
     (first_place, first), (last_place, last) = batch[0], batch[-1]
     if last_place - first_place == len(batch) - 1:
@@ -139,13 +139,13 @@ def _in(batch: Sequence[tuple[int, uuid.UUID]]) -> Q:
 
 
 def _remove_by(model: type[Model], field: str, *, before: datetime, batch_size: int) -> Iterator[int]:
-    """Remove the rows of which an instant is past, by the index of that instant."""
+    """Remove the rows whose timestamp is at or before a given time, by the index on that timestamp."""
     using = write_database(model)
     rows = model._default_manager.using(using).filter(**{f"{field}__lte": before}).order_by(field)
     size = fitting_batch_size(batch_size, using=using)
     last: datetime | None = None
     while True:
-        # Begins where the last batch ended, and does not step over all that was deleted before.
+        # Start where the last batch ended, so that the index scan does not pass over deleted entries.
         rest = rows if last is None else rows.filter(**{f"{field}__gte": last})
         read = _read(rest.values_list("pk", field)[:size], using=using)
         if not read:
@@ -159,7 +159,7 @@ def _read(rows: QuerySet[Any, Any], *, using: str) -> list[Any]:
 
 
 def _delete(rows: QuerySet[Any], *, using: str) -> int:
-    """Remove a batch; one DELETE unless the site hangs rows of its own on these, or listens to deletions."""
+    """Remove a batch: one DELETE, unless rows of the site refer to these or it listens to deletions."""
 
     def write(_: int) -> int:
         with transaction.atomic(using=using):

@@ -11,7 +11,7 @@ _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """Split a scope string into its tokens, each once, in the order written.
+    """Split a scope string into its tokens, in order and without duplicates.
 
     Raises:
         InvalidScope: it is empty or has a character that RFC 6749 §3.3 does not allow.

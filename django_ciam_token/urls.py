@@ -1,4 +1,4 @@
-"""The endpoints; include them at the root of the site: ``path("", include("django_ciam_token.urls"))``."""
+"""The endpoints. Include them at the root of the site: ``path("", include("django_ciam_token.urls"))``."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""A host that has the admin and not the endpoints."""
+"""A site with the admin, but without the endpoints."""
 
 from django.contrib import admin
 from django.urls import path

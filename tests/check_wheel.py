@@ -1,6 +1,6 @@
 """Install the built wheel into an empty environment and use it as a new site would.
 
-Run by `tox -e package` with the folder of the distributions; not a pytest module.
+`tox -e package` runs it with the folder of the distributions. It is not a pytest module.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         site = Path(name)
         use(wheel, site)
-    print(f"{wheel.name}: complete, and it works")
+    print(f"{wheel.name}: complete and working")
 
 
 def use(wheel: Path, site: Path) -> None:

@@ -30,7 +30,7 @@ TOKEN_URL = "/oauth2/token"
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """With CIAM_PARTITIONED=8 every test runs on sessions that are partitioned so many times."""
+    """With CIAM_PARTITIONED=8 every test runs on a table of sessions with eight partitions."""
     if PARTITIONS:
         with django_db_blocker.unblock():
             partition(PARTITIONS)
@@ -48,13 +48,13 @@ def _fresh_caches() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _refreshes_are_counted_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the statement with which a process writes its count, once a minute, out of what tests count."""
+    """Never write the count to the database: that statement would disturb tests that count queries."""
     monkeypatch.setattr(refresh_counter.counter, "_next_flush", float("inf"))
 
 
 @dataclass
 class Traces:
-    """Every secret issued during a test, and every trace that the test left."""
+    """Every secret issued during a test, and everything that the test logged or signalled."""
 
     secrets: list[str] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
@@ -77,7 +77,7 @@ class _Collector(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
-    """Assert after every test that no secret it issued is in any log record, signal argument or repr."""
+    """Assert after every test that no secret it issued is in a log record, a signal argument or a repr."""
     traces = Traces()
 
     def record(owner: Any, name: str) -> None:
@@ -117,12 +117,12 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
 
 
 def _searchable(secret: str | bytes) -> str:
-    """A secret as it would show up; of a private key its second line, for a repr joins the lines."""
+    """The part of a secret to search for; the second line of a private key, because a repr joins lines."""
     return secret if isinstance(secret, str) else secret.decode().splitlines()[1]
 
 
 def _contents(arguments: dict[str, Any]) -> str:
-    """The repr of every argument, and of every field of those that are rows."""
+    """The repr of every argument, and of every field of arguments that are rows."""
     rows = [value for value in arguments.values() if isinstance(value, models.Model)]
     fields = [getattr(row, field.attname) for row in rows for field in row._meta.concrete_fields]
     return repr(arguments) + repr(fields)
@@ -156,20 +156,20 @@ def first_tokens(web_client: Client, user: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def operator(db: None) -> Browser:
-    """The browser of somebody who may do everything."""
+    """The browser of an operator who may do everything."""
     return browser_of(is_superuser=True)
 
 
 @pytest.fixture
 def viewer(db: None) -> Browser:
-    """The browser of somebody who may look at everything and change nothing."""
+    """The browser of an operator who may see everything and change nothing."""
     seen = ("refreshtoken", "client", "signingkey", "user", "securityevent")
     return browser_of(*(f"view_{model}" for model in seen))
 
 
 @pytest.fixture
 def break_next_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Let the connection break in the next COMMIT, after it succeeded and before it says so."""
+    """Let the connection break in the next COMMIT, after it succeeded but before that is confirmed."""
 
     def break_next_commit() -> None:
         commit, failures = connection._commit, []
@@ -191,7 +191,7 @@ Refresh = Callable[..., HttpResponse]
 def post_form(
     parameters: dict[str, Any] | list[tuple[str, str]], *, url: str = TOKEN_URL, **extra: Any
 ) -> HttpResponse:
-    """POST a form, to the token endpoint unless said otherwise."""
+    """POST a form, by default to the token endpoint."""
     browser = Browser(raise_request_exception=False)
     body = urlencode(parameters)
     return browser.post(url, body, content_type="application/x-www-form-urlencoded", **extra)

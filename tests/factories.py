@@ -18,9 +18,9 @@ class UserFactory(factory.django.DjangoModelFactory):
 
 
 class ClientFactory(factory.django.DjangoModelFactory):
-    """A client of the given type; `client.plain_secret` is the secret a confidential one got.
+    """A client of the given type; `client.plain_secret` is the secret of a confidential client.
 
-    Its secret is in use already, so that tests that count statements see what an ordinary request costs.
+    The secret counts as used already, so that tests that count queries see those of an ordinary request.
     """
 
     class Meta:

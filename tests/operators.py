@@ -17,7 +17,7 @@ def url(name: str, *args: Any) -> str:
 
 
 def browser_of(*permissions: str, is_superuser: bool = False) -> Browser:
-    """A browser in which an operator with these permissions has signed in."""
+    """A browser in which an operator with these permissions is signed in."""
     user = UserFactory(is_staff=True, is_superuser=is_superuser, username="operator")
     user.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
     browser = Browser()
@@ -26,5 +26,5 @@ def browser_of(*permissions: str, is_superuser: bool = False) -> Browser:
 
 
 def refuse(*args: Any, **kwargs: Any) -> Any:
-    """Stand for what asks a database that is away."""
+    """Replaces a function that queries the database, as if the database were unavailable."""
     raise TemporarilyUnavailable("try again", reason="database_unavailable")

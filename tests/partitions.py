@@ -1,4 +1,4 @@
-"""The table of sessions in parts, as docs/partitioning.sql makes them on PostgreSQL."""
+"""Partitions the table of sessions on PostgreSQL, with docs/partitioning.sql."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).resolve().parent.parent / "docs" / "partitioning.sql"
 TABLE = RefreshToken._meta.db_table
 
 PARTITIONS = int(os.environ.get("CIAM_PARTITIONED") or 0)
-"""In how many parts the table is during the whole run; 0: in one piece, as the migrations make it."""
+"""The number of partitions during the whole run; with 0 the table is as the migrations make it."""
 
 
 def partition(number: int) -> None:
@@ -25,13 +25,13 @@ def partition(number: int) -> None:
 
 
 def select(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    """Return the rows of a statement."""
+    """Run a statement and return its rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())
 
 
 def leaves() -> list[str]:
-    """Return the names of the tables that hold the rows: the parts, or the table itself."""
+    """Return the names of the tables that hold the rows: the partitions, or the table itself."""
     parts = select("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = %s::regclass", TABLE)
     return [name for (name,) in parts] or [TABLE]

@@ -1,4 +1,4 @@
-"""Settings of the tests: SQLite in a file, or the database of DATABASE_URL."""
+"""The settings of the tests: SQLite in a file, or the database in DATABASE_URL."""
 
 import os
 import tempfile
@@ -50,7 +50,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 DATABASES = {"default": dj_database_url.parse(os.environ.get("DATABASE_URL") or "sqlite:///tests.sqlite3")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file, because threads with connections of their own can't race within memory; one for each run.
+    # A file, because threads with their own connections can't share a database in memory; one for each run.
     file = Path(tempfile.gettempdir()) / f"django_ciam_token-{os.getpid()}.sqlite3"
     DATABASES["default"]["TEST"] = {"NAME": str(file)}
     DATABASES["default"]["OPTIONS"] = {

@@ -45,7 +45,7 @@ def test_a_machine_acts_for_itself(machine):
     assert claims(answer["access_token"])["sub"] == machine.client_id
 
 
-def test_the_scope_asked_for_is_what_is_granted(web_client, user):
+def test_the_requested_scope_is_granted(web_client, user):
     answer = api.issue_tokens(client=web_client, user=user, scope="profile")
 
     assert answer["scope"] == RefreshToken.objects.get().scope == "profile"
@@ -62,7 +62,7 @@ def test_a_client_without_refresh_tokens_gets_none_and_no_session(user):
     assert not RefreshToken.objects.exists()
 
 
-def test_the_session_remembers_from_where_it_was_begun(web_client, user):
+def test_the_session_records_where_it_was_started_from(web_client, user):
     request = RequestFactory().post("/login", REMOTE_ADDR="192.0.2.7", HTTP_USER_AGENT="App/1.0")
 
     api.issue_tokens(client=web_client, user=user, request=request)
@@ -88,7 +88,7 @@ def test_issuing_is_signalled(web_client, user, traces):
     assert (issued["client"], issued["user"]) == (web_client, user)
 
 
-def test_what_may_not_be_issued_is_said_and_leaves_no_session(web_client, machine, user, settings):
+def test_a_refusal_to_issue_tokens_raises_and_leaves_no_session(web_client, machine, user, settings):
     disabled_client = ClientFactory(is_active=False)
     disabled_user = UserFactory(is_active=False)
 
@@ -124,7 +124,7 @@ def test_without_a_signing_key_no_session_is_left_behind(web_client, user):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("committed", [True, False])
-def test_a_session_whose_commit_broke_is_there_once(web_client, user, monkeypatch, refresh, committed):
+def test_a_session_is_stored_once_when_its_commit_breaks(web_client, user, monkeypatch, refresh, committed):
     commit, failures = connection._commit, []
 
     def breaking_commit():
@@ -143,7 +143,7 @@ def test_a_session_whose_commit_broke_is_there_once(web_client, user, monkeypatc
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_that_stays_away_is_temporarily_unavailable(web_client, user, monkeypatch):
+def test_a_database_that_stays_unavailable_raises_temporarily_unavailable(web_client, user, monkeypatch):
     def failing_commit():
         raise OperationalError("gone")
 
@@ -156,7 +156,7 @@ def test_a_database_that_stays_away_is_temporarily_unavailable(web_client, user,
     assert not RefreshToken.objects.exists()
 
 
-def test_keys_that_can_not_be_read_are_temporarily_unavailable(web_client, user, monkeypatch):
+def test_keys_that_can_not_be_read_raise_temporarily_unavailable(web_client, user, monkeypatch):
     def fail(*args, **kwargs):
         raise OperationalError("gone")
 
@@ -169,7 +169,7 @@ def test_keys_that_can_not_be_read_are_temporarily_unavailable(web_client, user,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_user_deleted_in_between_is_an_integrity_error_of_the_callers(web_client, user):
+def test_a_user_who_was_deleted_meanwhile_raises_an_integrity_error(web_client, user):
     ghost = UserFactory()
     type(ghost).objects.filter(pk=ghost.pk).delete()
 
@@ -177,7 +177,7 @@ def test_a_user_deleted_in_between_is_an_integrity_error_of_the_callers(web_clie
         api.issue_tokens(client=web_client, user=ghost)
 
 
-def test_lifetimes_are_the_clients_own_if_it_has_any(web_client, user):
+def test_the_lifetimes_of_the_client_override_those_of_the_site(web_client, user):
     Client.objects.update(
         access_token_lifetime=timedelta(minutes=10),
         id_token_lifetime=timedelta(hours=1),

@@ -21,13 +21,13 @@ def test_migrate_makes_the_first_key_and_says_so(capsys):
     assert f"Made the first signing key: {key.kid} (RS256)" in capsys.readouterr().out
 
 
-def test_migrate_is_not_stopped_by_keys_that_can_not_be_used(settings):
+def test_migrate_is_not_stopped_by_unusable_keys(settings):
     settings.SECRET_KEY = "another-" + "0123456789abcdef" * 3
 
     call_command("migrate", verbosity=0, skip_checks=False)
 
 
-def test_migrate_leaves_the_keys_alone_that_are_there(capsys):
+def test_migrate_does_not_change_existing_keys(capsys):
     before = SigningKey.objects.get()
 
     call_command("migrate", verbosity=0)
@@ -81,8 +81,8 @@ def test_rotations_are_heap_only_updates(web_client, user, refresh):
 
 
 def updates_of_sessions():
-    """How many updates PostgreSQL has counted, and how many no index heard of."""
-    connection.close()  # What a connection did is counted at the latest when it ends.
+    """How many updates PostgreSQL has counted, and how many of them changed no index."""
+    connection.close()  # PostgreSQL counts what a connection did at the latest when it ends.
     select("SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()")
     return select(
         "SELECT sum(n_tup_upd), sum(n_tup_hot_upd) FROM pg_stat_user_tables "
@@ -91,7 +91,7 @@ def updates_of_sessions():
     )[0]
 
 
-def test_a_site_without_drf_spectacular_starts_as_well(monkeypatch):
+def test_a_site_without_drf_spectacular_starts(monkeypatch):
     monkeypatch.setattr(apps, "is_installed", lambda name: False)
 
     apps.get_app_config("django_ciam_token").ready()

@@ -20,7 +20,7 @@ def test_a_caller_is_an_address_and_a_user_agent():
     assert caller(user_agent="App/1.0 (iOS)") == Caller(address="192.0.2.1", user_agent="App/1.0 (iOS)")
 
 
-def test_a_path_is_one_line_of_a_log():
+def test_a_path_is_logged_in_one_line():
     request = RequestFactory().get("/orders/x%0AERROR%20all%20is%20lost%C3%A4")
 
     assert shown_path(request) == "/orders/x\\nERROR all is lost\\xe4"
@@ -46,10 +46,10 @@ def test_a_caller_may_be_unknown():
         (None, None),
     ],
 )
-def test_an_address_that_is_none_is_not_stored(address, stored):
+def test_only_a_valid_address_is_stored(address, stored):
     expected = {stored}
     if stored == "::ffff:192.0.2.1":
-        expected.add("::ffff:c000:201")  # As Python 3.12 and before write it.
+        expected.add("::ffff:c000:201")  # Python 3.12 and earlier write it like this.
 
     assert caller(address=address).address in expected
 
@@ -61,7 +61,7 @@ def test_a_request_without_an_address_has_none():
     assert Caller.of(request).address is None
 
 
-def test_a_site_behind_a_proxy_says_where_the_address_is():
+def test_a_site_behind_a_proxy_can_tell_where_to_find_the_address():
     request = RequestFactory().post(
         "/oauth2/token",
         REMOTE_ADDR="10.0.0.1",
@@ -86,5 +86,5 @@ def test_a_site_behind_a_proxy_says_where_the_address_is():
         ("ümlaut ✓", "ümlaut ✓"),
     ],
 )
-def test_a_user_agent_is_made_fit_to_be_stored(sent, stored):
+def test_a_user_agent_is_shortened_and_stripped_of_control_characters(sent, stored):
     assert caller(user_agent=sent).user_agent == stored

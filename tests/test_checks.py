@@ -32,11 +32,11 @@ def database_messages():
     return check_signing_keys(None, databases=["default"])
 
 
-def test_a_clean_configuration_has_nothing_to_report():
+def test_a_correct_configuration_reports_nothing():
     assert check_settings(None) == []
 
 
-def test_every_setting_may_be_written_out():
+def test_a_site_with_many_valid_settings_reports_nothing():
     assert (
         messages(
             SECRETS=[GOOD_SECRET],
@@ -75,7 +75,7 @@ def test_e002_the_issuer_is_missing(written):
     )
 
 
-def test_e002_a_site_without_the_setting_is_told_once():
+def test_e002_a_site_without_the_setting_gets_one_message():
     with override_settings():
         del settings.CIAM_TOKEN
         assert [message.id for message in check_settings(None)] == ["django_ciam_token.E002"]
@@ -91,7 +91,7 @@ def test_e003_a_value_is_of_the_wrong_type(name):
     assert found[0].is_serious()
 
 
-def test_e003_the_issuer_is_no_string():
+def test_e003_the_issuer_is_not_a_string():
     assert messages(ISSUER=5) == [
         Error(
             "CIAM_TOKEN['ISSUER'] must be a string that is not empty.",
@@ -120,7 +120,7 @@ def test_every_wrong_value_is_reported_at_once():
         ("ISUER", "ISSUER"),
     ],
 )
-def test_e004_an_unknown_setting_with_the_one_that_was_meant(written, meant):
+def test_e004_an_unknown_setting_with_a_suggestion(written, meant):
     assert messages(**{written: 600}) == [
         Error(
             f"CIAM_TOKEN has no setting {written!r}.",
@@ -130,14 +130,14 @@ def test_e004_an_unknown_setting_with_the_one_that_was_meant(written, meant):
     ]
 
 
-def test_e004_an_unknown_setting_that_resembles_none():
+def test_e004_an_unknown_setting_without_a_suggestion():
     with override_settings(CIAM_TOKEN={"ISSUER": ISSUER, 42: "?"}):
         found = check_settings(None)
 
     assert found == [
         Error(
             "CIAM_TOKEN has no setting 42.",
-            hint=f"Known are: {', '.join(option_names())}.",
+            hint=f"The settings are: {', '.join(option_names())}.",
             id="django_ciam_token.E004",
         )
     ]
@@ -161,7 +161,7 @@ def test_e004_an_unknown_setting_that_resembles_none():
         "https://id.example.com\n",
     ],
 )
-def test_e005_the_issuer_is_no_https_url_without_query_and_fragment(issuer):
+def test_e005_the_issuer_is_not_an_https_url_without_query_and_fragment(issuer):
     assert messages(ISSUER=issuer) == [
         Error(
             f"CIAM_TOKEN['ISSUER'] is {issuer!r}, which is not an https URL without query and fragment.",
@@ -213,7 +213,7 @@ def test_e007_a_key_would_sign_before_every_verifier_knows_it():
     assert messages(SIGNING_KEY_LEAD=360) == [
         Error(
             "SIGNING_KEY_LEAD (0:06:00) is not longer than JWKS_MAX_AGE and PROCESS_CACHE_LIFETIME "
-            "together (0:06:00): verifiers would meet tokens signed with a key they don't know.",
+            "together (0:06:00): verifiers would see tokens signed with a key they don't know yet.",
             hint="Lengthen SIGNING_KEY_LEAD or shorten the other two.",
             id="django_ciam_token.E007",
         )
@@ -223,12 +223,12 @@ def test_e007_a_key_would_sign_before_every_verifier_knows_it():
     assert [message.id for message in messages(PROCESS_CACHE_LIFETIME=3300)] == ["django_ciam_token.E007"]
 
 
-def test_e007_is_not_reported_of_values_that_are_no_durations():
+def test_e007_is_not_reported_for_values_that_are_not_durations():
     assert [message.id for message in messages(JWKS_MAX_AGE="soon")] == ["django_ciam_token.E003"]
 
 
 @pytest.mark.django_db
-def test_a_migrated_database_has_nothing_to_report():
+def test_a_migrated_database_reports_nothing():
     assert database_messages() == []
 
 
@@ -290,7 +290,7 @@ def test_w002_the_active_key_depends_on_a_fallback_secret():
 
 
 @pytest.mark.django_db
-def test_w003_the_active_key_is_of_another_algorithm_than_the_setting():
+def test_w003_the_algorithm_of_the_active_key_is_not_that_of_the_setting():
     with override_settings(CIAM_TOKEN={"ISSUER": ISSUER, "SIGNING_ALGORITHM": "EdDSA"}):
         found = database_messages()
         signing_keys.rotate(immediately=True)
@@ -298,8 +298,8 @@ def test_w003_the_active_key_is_of_another_algorithm_than_the_setting():
 
     assert found == [
         CheckWarning(
-            "SIGNING_ALGORITHM is EdDSA, but the active signing key is of RS256.",
-            hint="The setting is for keys made from now on; make one with: manage.py rotate_signing_key",
+            "SIGNING_ALGORITHM is EdDSA, but the active signing key is for RS256.",
+            hint="The setting applies only to new keys; make one with: manage.py rotate_signing_key",
             id="django_ciam_token.W003",
         )
     ]
@@ -331,13 +331,13 @@ def test_a_wrong_setting_is_left_to_the_check_of_settings(name, value):
 
 
 @pytest.mark.parametrize("databases", [None, [], ["other"]])
-def test_a_database_that_was_not_named_is_not_asked(databases):
+def test_a_database_that_was_not_named_is_not_queried(databases):
     # No django_db mark: a query would fail.
     assert check_signing_keys(None, databases=databases) == []
 
 
 @pytest.mark.django_db
-def test_before_the_first_migrate_there_is_nothing_to_report(monkeypatch):
+def test_nothing_is_reported_before_the_first_migrate(monkeypatch):
     monkeypatch.setattr(SigningKey._meta, "db_table", "not_there_yet")
 
     assert database_messages() == []
@@ -383,7 +383,7 @@ def test_manage_py_check_of_the_database_reports_a_missing_key():
 
 @pytest.mark.django_db
 def test_migrate_is_not_stopped_by_a_missing_key_and_makes_it(capsys):
-    # As after a migrate that was interrupted before its end.
+    # The state after a migrate that was interrupted before its end.
     SigningKey.objects.all().delete()
 
     call_command("migrate", skip_checks=False, verbosity=0)

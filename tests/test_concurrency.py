@@ -1,4 +1,4 @@
-"""Twenty requests with one token, at the same moment, on connections of their own."""
+"""Twenty requests with one token at the same moment, each on its own connection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.conftest import post_form
 pytestmark = pytest.mark.django_db(transaction=True)
 
 THREADS = 20
-# Fewer where the same database and code are raced elsewhere in the matrix.
+# Fewer where another job of the matrix runs the same code on the same database.
 ROUNDS = int(os.environ.get("CIAM_ROUNDS") or 50)
 
 Simultaneously = Callable[[Callable[[], Any]], list[Any]]
@@ -32,7 +32,7 @@ Simultaneously = Callable[[Callable[[], Any]], list[Any]]
 
 @pytest.fixture
 def simultaneously() -> Iterator[Simultaneously]:
-    """Call something in twenty threads at once; they keep their connections from round to round."""
+    """Call something in twenty threads at once. They keep their connections between the rounds."""
     barrier = threading.Barrier(THREADS, timeout=60)
 
     def meet(task: Callable[[], Any]) -> Any:

@@ -74,7 +74,7 @@ def refusal_of(name, written):
     return str(caught.value)
 
 
-def test_the_options_are_those_with_a_default_the_issuer_and_the_secrets():
+def test_the_options_are_those_with_a_default_here_plus_issuer_and_secrets():
     assert set(option_names()) == {*DEFAULTS, "ISSUER", "SECRETS"}
 
 
@@ -84,7 +84,7 @@ def test_the_default_of(name):
         assert getattr(ciam_settings, name) == DEFAULTS[name]
 
 
-def test_without_the_setting_the_defaults_are_in_force():
+def test_without_the_setting_the_defaults_apply():
     with override_settings():
         del settings.CIAM_TOKEN
 
@@ -102,7 +102,7 @@ def test_the_setting_must_be_a_dict(value):
         _ = ciam_settings.ACCESS_TOKEN_LIFETIME
 
 
-def test_any_mapping_will_do():
+def test_the_setting_can_be_any_mapping():
     with override_settings(CIAM_TOKEN=OrderedDict(ISSUER=ISSUER)):
         assert ciam_settings.ISSUER == ISSUER
 
@@ -173,7 +173,7 @@ def test_nothing_else_is_a_lifetime(name, written):
 
 @pytest.mark.parametrize("name", LIFETIMES)
 @pytest.mark.parametrize("zero", [0, 0.0, timedelta(0)], ids=repr)
-def test_only_what_is_a_tolerance_or_a_remainder_may_be_zero(name, zero):
+def test_only_some_lifetimes_may_be_zero(name, zero):
     if name in MAY_BE_ZERO:
         assert value_of(name, zero) == timedelta(0)
     else:
@@ -202,7 +202,7 @@ def test_a_switch_must_be_true_or_false(name, written):
 
 
 @pytest.mark.parametrize("name", SWITCHES)
-def test_a_switch_can_be_switched_off(name):
+def test_a_switch_can_be_false(name):
     assert value_of(name, False) is False
 
 

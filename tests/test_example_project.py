@@ -1,4 +1,4 @@
-"""The example project, run as a newcomer runs it: `manage.py` in a process of its own."""
+"""The example project, used as a newcomer uses it: with `manage.py` in its own process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MANAGE = Path(__file__).resolve().parent.parent / "example_project" / "manage.py
 
 @pytest.fixture
 def manage(tmp_path):
-    """Run a command of the example project on a database of its own."""
+    """Run a command of the example project on its own database."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("DJANGO", "CIAM"))
     }
@@ -30,7 +30,7 @@ def manage(tmp_path):
     return run
 
 
-def test_the_demo_works_on_a_new_database_and_again_on_a_used_one(manage):
+def test_the_demo_works_on_a_new_and_on_a_used_database(manage):
     for _ in range(2):
         demo = manage("demo", "--check")
 
@@ -38,7 +38,7 @@ def test_the_demo_works_on_a_new_database_and_again_on_a_used_one(manage):
         assert "Everything happened as it should" in demo.stdout
 
 
-def test_the_demo_says_what_to_do_when_its_port_is_taken(manage):
+def test_the_demo_suggests_another_port_if_its_port_is_taken(manage):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,6 +1,6 @@
-"""What a failover to a replica that had not got the last transactions does: docs/scaling.md says the same.
+"""The effects of a failover to a replica that lacks the last transactions; docs/scaling.md describes them.
 
-The lost transactions are taken back by writing the row as the replica still had it.
+The tests undo the lost transactions by writing the row as the replica still has it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _no_pauses(monkeypatch):
 
 
 class Replica:
-    """A replica of the session that has got nothing since it was made."""
+    """A replica with the session as it is now; later transactions never reach it."""
 
     def __init__(self):
         self.row = RefreshToken.objects.values().get()
@@ -45,7 +45,7 @@ def assert_refused(response, traces, reason):
 
 
 @pytest.mark.parametrize("lost", [1, 2, 5])
-def test_whoever_holds_a_token_of_a_lost_rotation_must_sign_in_again(
+def test_a_client_with_a_token_of_a_lost_rotation_must_sign_in_again(
     web_client, first_tokens, refresh, traces, lost
 ):
     replica = Replica()
@@ -61,7 +61,7 @@ def test_whoever_holds_a_token_of_a_lost_rotation_must_sign_in_again(
     assert RefreshToken.objects.get().revoked_at is None
 
 
-def test_a_client_that_still_has_the_token_before_it_goes_on(web_client, first_tokens, refresh, traces):
+def test_a_client_that_still_has_the_previous_token_can_refresh(web_client, first_tokens, refresh, traces):
     replica = Replica()
     refreshed(refresh, web_client, first_tokens["refresh_token"])
 
@@ -73,10 +73,10 @@ def test_a_client_that_still_has_the_token_before_it_goes_on(web_client, first_t
 
 
 @pytest.mark.parametrize(("rotations", "ended"), [(1, False), (2, False), (3, True)])
-def test_a_lost_token_is_unknown_until_the_session_has_gone_past_it_and_then_counts_as_reused(
+def test_a_lost_token_is_unknown_until_the_session_has_passed_its_generation_and_is_then_reuse(
     web_client, first_tokens, refresh, traces, rotations, ended
 ):
-    """Only where two places share a session: one goes on from before the failover, one from after."""
+    """Needs two holders of one session: one refreshes after the failover, one has the lost token."""
     replica = Replica()
     lost = refreshed(refresh, web_client, first_tokens["refresh_token"])
     replica.takes_over()
@@ -89,7 +89,7 @@ def test_a_lost_token_is_unknown_until_the_session_has_gone_past_it_and_then_cou
     assert (RefreshToken.objects.get().revoked_at is not None) is ended
 
 
-def test_a_session_whose_beginning_was_lost_is_unknown(web_client, first_tokens, refresh, traces):
+def test_a_session_that_was_lost_altogether_is_unknown(web_client, first_tokens, refresh, traces):
     RefreshToken.objects.all().delete()
 
     assert_refused(refresh(web_client, first_tokens["refresh_token"]), traces, "unknown_session")
@@ -111,7 +111,7 @@ def test_a_lost_revocation_brings_the_session_back_until_it_is_repeated(
     assert_refused(refresh(web_client, token), traces, "revoked")
 
 
-def test_a_lost_end_after_reuse_comes_again_with_the_next_reuse(web_client, first_tokens, refresh, traces):
+def test_a_session_whose_end_was_lost_ends_at_the_next_reuse(web_client, first_tokens, refresh, traces):
     stolen = first_tokens["refresh_token"]
     token = refreshed(refresh, web_client, refreshed(refresh, web_client, stolen))
     replica = Replica()

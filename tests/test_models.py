@@ -32,7 +32,7 @@ LIFETIMES = [
 
 
 def refused_field(**fields):
-    """The errors of a client that has these fields, by field."""
+    """The validation errors of a client with these fields, by field."""
     client = Client(**{"name": "App", "application_type": "web", **fields})
     try:
         client.clean_fields()
@@ -41,7 +41,7 @@ def refused_field(**fields):
     return {}
 
 
-def test_a_new_client_may_be_granted_openid_and_is_switched_on():
+def test_a_new_client_may_be_granted_openid_and_is_active():
     client = Client(name="App", application_type="web")
 
     client.clean_fields()
@@ -53,7 +53,7 @@ def test_a_new_client_may_be_granted_openid_and_is_switched_on():
     assert str(client) == "App"
 
 
-def test_a_client_id_is_drawn_in_letters_and_digits():
+def test_a_new_client_id_has_only_letters_and_digits():
     drawn = {new_client_id() for _ in range(50)}
 
     assert len(drawn) == 50
@@ -62,19 +62,19 @@ def test_a_client_id_is_drawn_in_letters_and_digits():
 
 
 @pytest.mark.parametrize("client_id", ["a", "customer-portal", "A.b_c~d-9", "9" * 100, str(uuid.UUID(int=7))])
-def test_a_client_id_is_made_of_what_form_encoding_leaves_alone(client_id):
+def test_a_client_id_has_only_characters_that_form_encoding_does_not_change(client_id):
     assert refused_field(client_id=client_id) == {}
 
 
 @pytest.mark.parametrize("client_id", ["a b", "a:b", "a%b", "a+b", "a/b", "ä", "a\n", "a@b", "a\x00"])
-def test_a_client_id_of_other_characters_is_refused(client_id):
+def test_a_client_id_with_other_characters_is_refused(client_id):
     errors = refused_field(client_id=client_id)
 
     assert list(errors) == ["client_id"]
     assert "Use only letters, digits and the characters . _ ~ -" in errors["client_id"]
 
 
-def test_a_machine_can_not_be_taken_for_a_user():
+def test_a_machine_can_not_be_mistaken_for_a_user():
     # RFC 9700 §4.15: its client_id is its sub, and the sub of a user is a number.
     with pytest.raises(ValidationError) as caught:
         Client(name="App", application_type="m2m", client_id="42").clean()
@@ -87,7 +87,7 @@ def test_a_machine_can_not_be_taken_for_a_user():
 
 
 @pytest.mark.parametrize(("client_id", "name"), [("", "App"), ("x" * 101, "App"), ("app", "")])
-def test_a_client_id_and_a_name_are_needed_and_limited(client_id, name):
+def test_a_client_id_and_a_name_are_required_and_limited_in_length(client_id, name):
     assert len(refused_field(client_id=client_id, name=name)) == 1
 
 
@@ -111,7 +111,7 @@ def test_another_scope_is_refused(scope, message):
     assert refused_field(scope=scope) == {"scope": [message]}
 
 
-def test_the_scopes_of_the_site_are_read_when_they_are_needed():
+def test_the_scopes_of_the_site_are_read_on_every_validation():
     with override_settings(CIAM_TOKEN={"SCOPES": {"orders": "See your orders"}}):
         assert refused_field(scope="orders") == {}
         assert refused_field(scope="openid") == {"scope": ["Unknown scope openid. The site knows: orders."]}
@@ -127,7 +127,7 @@ def test_the_scopes_of_the_site_are_read_when_they_are_needed():
         "https://[::1]:8000",
     ],
 )
-def test_origins_are_written_as_browsers_write_them(origins):
+def test_origins_have_the_form_that_browsers_send(origins):
     assert refused_field(allowed_origins=origins) == {}
 
 
@@ -148,7 +148,7 @@ def test_origins_are_written_as_browsers_write_them(origins):
         "javascript:alert(1)",
     ],
 )
-def test_anything_else_is_no_origin(origin):
+def test_anything_else_is_not_an_origin(origin):
     assert refused_field(allowed_origins=f"https://good.example.com {origin}") == {
         "allowed_origins": [f"{origin} is not an origin; write it like https://app.example.com"]
     }
@@ -156,7 +156,7 @@ def test_anything_else_is_no_origin(origin):
 
 @pytest.mark.parametrize("field", [field for field, _, _ in LIFETIMES])
 @pytest.mark.parametrize("value", [timedelta(seconds=1), timedelta(days=3660), None])
-def test_a_lifetime_of_its_own_is_finite_or_absent(field, value):
+def test_a_client_has_finite_lifetimes_or_none_of_its_own(field, value):
     assert refused_field(**{field: value}) == {}
 
 
@@ -165,7 +165,7 @@ def test_a_lifetime_of_its_own_is_finite_or_absent(field, value):
     "value",
     [timedelta(seconds=-1), timedelta(milliseconds=999), timedelta(days=3660, seconds=1), timedelta.max],
 )
-def test_a_lifetime_that_never_began_or_hardly_ends_is_refused(field, value):
+def test_a_lifetime_that_is_too_short_or_too_long_is_refused(field, value):
     assert refused_field(**{field: value}) == {
         field: ["A lifetime is at least a second and at most ten years."]
     }
@@ -179,7 +179,7 @@ def test_only_the_grace_period_may_be_zero(field):
 
 
 @pytest.mark.parametrize(("field", "effective", "of_the_site"), LIFETIMES)
-def test_the_lifetime_in_force_is_the_clients_own_or_the_sites(field, effective, of_the_site):
+def test_the_effective_lifetime_is_that_of_the_client_or_of_the_site(field, effective, of_the_site):
     assert getattr(Client(), effective) == of_the_site
     assert getattr(Client(**{field: timedelta(seconds=7)}), effective) == timedelta(seconds=7)
     with override_settings(
@@ -194,7 +194,7 @@ def test_the_lifetime_in_force_is_the_clients_own_or_the_sites(field, effective,
         assert getattr(Client(), effective) == timedelta(seconds=11)
 
 
-def test_no_grace_period_at_all_is_a_value_of_its_own():
+def test_a_grace_period_of_zero_overrides_that_of_the_site():
     assert Client(refresh_token_grace_period=timedelta(0)).effective_grace_period == timedelta(0)
 
 
@@ -224,7 +224,7 @@ def test_the_audience_is_the_client_unless_another_is_named():
 
 
 @pytest.mark.django_db
-def test_a_client_id_is_taken_only_in_its_own_spelling():
+def test_client_ids_that_differ_in_case_are_different():
     ClientFactory(client_id="portal")
 
     assert ClientFactory(client_id="Portal").pk
@@ -236,14 +236,14 @@ def test_a_client_id_is_taken_only_in_its_own_spelling():
     ("vendor", "collation"),
     [("mysql", "utf8mb4_bin"), ("postgresql", None), ("sqlite", None), ("oracle", None)],
 )
-def test_mariadb_alone_has_to_be_told_that_case_matters(monkeypatch, vendor, collation):
+def test_only_mariadb_needs_a_collation_for_case(monkeypatch, vendor, collation):
     monkeypatch.setattr(connection, "vendor", vendor)
 
     assert CaseSensitiveCharField(max_length=100).db_parameters(connection)["collation"] == collation
 
 
 @pytest.mark.django_db
-def test_a_secret_is_shown_by_its_end(web_client):
+def test_a_secret_is_shown_by_its_last_characters(web_client):
     (secret,) = web_client.secrets.all()
 
     assert str(secret) == f"…{web_client.plain_secret[-4:]}"
@@ -317,7 +317,7 @@ def test_a_key_that_was_not_replaced_stays_active():
     assert SigningKey(active_at=INSTANT).state(INSTANT + timedelta(days=3660)) is SigningKeyState.ACTIVE
 
 
-def test_a_compromised_key_is_gone_whether_or_not_it_ever_signed():
+def test_a_compromised_key_is_removed_whether_or_not_it_ever_signed():
     key = SigningKey(active_at=INSTANT + timedelta(hours=1), removed_at=INSTANT)
 
     assert key.state(INSTANT) is SigningKeyState.REMOVED

@@ -1,4 +1,4 @@
-"""The script that partitions the table of sessions: nothing is lost, and everything works on its parts.
+"""The script that partitions the table of sessions: it loses nothing, and everything works on partitions.
 
 The rest of the suite runs on a partitioned table with `tox -e partitioned`.
 """
@@ -35,7 +35,7 @@ PARTS = 4
 
 @pytest.fixture
 def tokens(web_client, user):
-    """Refresh tokens of sessions that are there before the table is partitioned."""
+    """Refresh tokens of sessions that exist before the table is partitioned."""
     return [issue_tokens(client=web_client, user=user)["refresh_token"] for _ in range(20)]
 
 
@@ -46,7 +46,7 @@ def partitioned(tokens):
 
 @pytest.fixture
 def committed(transactional_db):
-    """The table partitioned for real, not only within the transaction of a test."""
+    """Partition the table in a committed transaction, not only in that of a test."""
     partition(PARTS)
     yield
     partition(PARTITIONS)
@@ -94,17 +94,17 @@ def rows():
 # --- the script --------------------------------------------------------------------------------------
 
 
-def test_the_table_is_as_the_environment_of_this_run_asks_for():
+def test_the_table_has_as_many_partitions_as_this_run_asks_for():
     assert len(leaves()) == max(PARTITIONS, 1)
 
 
-def test_rows_names_and_privileges_are_the_same_before_and_after_and_back_again(tokens):
+def test_partitioning_and_undoing_it_keep_rows_names_and_privileges(tokens):
     [(is_superuser, owner)] = select("SELECT rolsuper, rolname FROM pg_roles WHERE rolname = current_user")
     with connection.cursor() as cursor:
         cursor.execute(
             f"GRANT SELECT ON {TABLE} TO pg_monitor WITH GRANT OPTION; GRANT INSERT ON {TABLE} TO public"
         )
-        if is_superuser:  # Nobody else may give a table away.
+        if is_superuser:  # Only a superuser may give a table to another role.
             cursor.execute(f"SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE {TABLE} OWNER TO pg_monitor")
         cursor.execute(
             "CREATE TABLE devices (session uuid CONSTRAINT of_session "
@@ -128,7 +128,7 @@ def test_rows_names_and_privileges_are_the_same_before_and_after_and_back_again(
         assert owners == [("pg_monitor" if is_superuser else owner, ["fillfactor=80"])]
 
 
-def test_a_table_that_refers_to_sessions_goes_on_doing_so(partitioned):
+def test_a_table_that_refers_to_sessions_still_does_so(partitioned):
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TABLE devices (session uuid REFERENCES {TABLE})")
         cursor.execute(f"INSERT INTO devices SELECT id FROM {TABLE}")
@@ -138,7 +138,7 @@ def test_a_table_that_refers_to_sessions_goes_on_doing_so(partitioned):
         select(f"DELETE FROM {TABLE} RETURNING id")
 
 
-def test_the_rows_are_spread_over_the_parts(web_client, user):
+def test_the_rows_are_spread_over_the_partitions(web_client, user):
     for _ in range(200):
         make_session(web_client, user)
     partition(PARTS)
@@ -149,7 +149,7 @@ def test_the_rows_are_spread_over_the_parts(web_client, user):
     assert min(found.values()) > 20
 
 
-def test_the_same_number_of_parts_again_changes_nothing(partitioned):
+def test_the_same_number_of_partitions_again_changes_nothing(partitioned):
     parts = select("SELECT inhrelid FROM pg_inherits WHERE inhparent = %s::regclass", TABLE)
 
     partition(PARTS)
@@ -158,7 +158,7 @@ def test_the_same_number_of_parts_again_changes_nothing(partitioned):
 
 
 @pytest.mark.parametrize("number", [-1, 1025])
-def test_a_number_of_parts_that_makes_no_sense_is_refused(db, number):
+def test_an_impossible_number_of_partitions_is_refused(db, number):
     with pytest.raises(DatabaseError, match="choose from 0 to 1024"), transaction.atomic():
         partition(number)
 
@@ -174,7 +174,7 @@ def test_a_number_of_parts_that_makes_no_sense_is_refused(db, number):
         f"CREATE PUBLICATION mine FOR TABLE {TABLE}",
     ],
 )
-def test_what_the_script_would_drop_silently_stops_it(db, statement):
+def test_the_script_stops_if_it_would_drop_something_silently(db, statement):
     partition(0)
     with connection.cursor() as cursor:
         cursor.execute(statement)
@@ -188,14 +188,14 @@ def test_what_the_script_would_drop_silently_stops_it(db, statement):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_an_isolation_level_that_would_lose_what_is_committed_meanwhile_is_refused(level):
+def test_an_isolation_level_that_would_lose_concurrent_commits_is_refused(level):
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
         with pytest.raises(DatabaseError, match="read committed"), transaction.atomic():
             partition(PARTS + 1)
 
 
-def test_a_table_without_storage_options_is_partitioned_as_well(tokens):
+def test_a_table_without_storage_options_can_be_partitioned(tokens):
     partition(0)
     with connection.cursor() as cursor:
         cursor.execute(f"SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE {TABLE} RESET (fillfactor)")
@@ -206,7 +206,7 @@ def test_a_table_without_storage_options_is_partitioned_as_well(tokens):
     assert RefreshToken.objects.count() == len(tokens)
 
 
-def test_without_a_number_there_are_eight_parts(db):
+def test_without_a_number_there_are_eight_partitions(db):
     partition(0)
 
     with transaction.atomic(), connection.cursor() as cursor:
@@ -219,15 +219,15 @@ def test_without_a_number_there_are_eight_parts(db):
 # --- migrations --------------------------------------------------------------------------------------
 
 
-def test_migrations_have_nothing_to_do_and_nothing_to_complain_of(partitioned, capsys):
+def test_there_is_nothing_to_migrate_and_no_migration_is_missing(partitioned, capsys):
     call_command("migrate", verbosity=1)
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
 
     assert "No migrations to apply" in capsys.readouterr().out
 
 
-def test_a_migration_changes_all_parts(partitioned):
-    """Backwards and forwards again: indexes made and removed, a foreign key altered."""
+def test_a_migration_changes_all_partitions(partitioned):
+    """Migrate backwards and forwards again: this makes and removes indexes and alters a foreign key."""
     described = description()
 
     call_command("migrate", "django_ciam_token", "0002", verbosity=0)
@@ -241,10 +241,10 @@ def test_a_migration_changes_all_parts(partitioned):
     assert len(leaves()) == PARTS
 
 
-# --- what the package does with it -------------------------------------------------------------------
+# --- the package on a partitioned table -------------------------------------------------------------------
 
 
-def test_a_refresh_reads_and_writes_one_part(partitioned, tokens, web_client, refresh):
+def test_a_refresh_reads_and_writes_one_partition(partitioned, tokens, web_client, refresh):
     with CaptureQueriesContext(connection) as queries:
         assert refresh(web_client, tokens[7]).status_code == 200
 
@@ -255,7 +255,7 @@ def test_a_refresh_reads_and_writes_one_part(partitioned, tokens, web_client, re
         assert sum(f" on {part} " in plan for part in leaves()) == 1, plan
 
 
-def test_rotations_are_heap_only_in_every_part(committed, web_client, user, refresh):
+def test_rotations_are_heap_only_in_every_partition(committed, web_client, user, refresh):
     sessions = [issue_tokens(client=web_client, user=user)["refresh_token"] for _ in range(8)]
     updates_before, heap_only_before = updates_of_sessions()
 
@@ -268,7 +268,7 @@ def test_rotations_are_heap_only_in_every_part(committed, web_client, user, refr
     assert heap_only - heap_only_before >= 38
 
 
-def test_sessions_are_listed_newest_first_and_ended_across_parts(
+def test_sessions_are_listed_newest_first_and_ended_across_partitions(
     partitioned, tokens, user, refresh, web_client
 ):
     listed = [session.session_id for session in list_sessions(user=user)]
@@ -280,7 +280,7 @@ def test_sessions_are_listed_newest_first_and_ended_across_parts(
     assert {refresh(web_client, token).status_code for token in tokens} == {400}
 
 
-def test_what_is_over_is_purged_from_every_part(partitioned, web_client, user):
+def test_ended_sessions_are_purged_from_every_partition(partitioned, web_client, user):
     for _ in range(30):
         make_session(web_client, user, expires_at=timezone.now() - 60 * DAY)
 
@@ -290,7 +290,7 @@ def test_what_is_over_is_purged_from_every_part(partitioned, web_client, user):
     assert RefreshToken.objects.count() == 20
 
 
-def test_the_estimates_of_the_overview_add_up_the_parts(monkeypatch, partitioned, web_client):
+def test_the_estimates_of_the_overview_add_up_the_partitions(monkeypatch, partitioned, web_client):
     monkeypatch.setattr(figures, "EXACT_UP_TO", 2)
     monkeypatch.setattr(figures, "SAMPLE", 1_000)  # All of them, so that the estimate is exact.
 
@@ -300,7 +300,7 @@ def test_the_estimates_of_the_overview_add_up_the_parts(monkeypatch, partitioned
 
 
 @pytest.mark.parametrize("query", ["", "?state=live", "?started=1d", "?q=user-"])
-def test_the_admin_lists_the_newest_sessions_of_all_parts(partitioned, operator, query):
+def test_the_admin_lists_the_newest_sessions_of_all_partitions(partitioned, operator, query):
     page = operator.get(reverse("admin:django_ciam_token_refreshtoken_changelist") + query)
 
     shown = [session.pk for session in page.context["cl"].result_list]

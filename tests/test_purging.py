@@ -47,10 +47,10 @@ def make_event(at):
     return SecurityEvent.objects.create(event=EventType.ISSUED, at=at)
 
 
-# --- what goes and what stays ----------------------------------------------------------------------
+# --- what is removed and what stays ----------------------------------------------------------------------
 
 
-def test_sessions_go_when_they_have_been_over_for_the_retention(web_client, user):
+def test_sessions_are_removed_when_they_ended_longer_ago_than_the_retention(web_client, user):
     now = timezone.now()
     past, not_yet = now - 30 * DAY - SECOND, now - 30 * DAY + SECOND
     stay = {
@@ -84,12 +84,12 @@ def test_the_retention_is_a_setting_and_may_be_zero(settings, web_client, user):
     assert remaining() == {live}
 
 
-def test_records_of_revoked_access_tokens_go_when_the_token_has_expired(db):
+def test_records_of_revoked_access_tokens_are_removed_when_the_token_has_expired(db):
     now = timezone.now()
     ago = now - timedelta(minutes=5)
     for at in (now - 400 * DAY, ago - SECOND, ago):
         RevokedAccessToken.objects.create(jti=uuid.uuid4(), expires_at=at)
-    # On a host whose clock is behind, the token of the last one may not have expired yet.
+    # The token of the last one may still be unexpired for a host whose clock is behind.
     needed = RevokedAccessToken.objects.create(jti=uuid.uuid4(), expires_at=ago + SECOND)
 
     assert purge(now=now) == PurgeResult(revoked_access_tokens=3, finished=True)
@@ -97,7 +97,7 @@ def test_records_of_revoked_access_tokens_go_when_the_token_has_expired(db):
     assert RevokedAccessToken.objects.get() == needed
 
 
-def test_signing_keys_go_when_they_have_been_removed_for_the_retention(db):
+def test_signing_keys_are_deleted_when_they_were_removed_longer_ago_than_the_retention(db):
     now = timezone.now()
     stay = set(SigningKey.objects.all()) | {
         make_key(),
@@ -112,7 +112,7 @@ def test_signing_keys_go_when_they_have_been_removed_for_the_retention(db):
     assert set(SigningKey.objects.all()) == stay
 
 
-def test_events_go_only_if_that_is_asked_for(db):
+def test_events_are_removed_only_on_request(db):
     now = timezone.now()
     make_event(now - 365 * DAY)
     recent = make_event(now - 365 * DAY + SECOND)
@@ -124,7 +124,7 @@ def test_events_go_only_if_that_is_asked_for(db):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 1_000])
-def test_every_table_is_purged_whatever_the_batches(web_client, user, batch_size):
+def test_every_table_is_purged_with_any_batch_size(web_client, user, batch_size):
     now = timezone.now()
     past = now - 40 * DAY
     live = set()
@@ -133,7 +133,7 @@ def test_every_table_is_purged_whatever_the_batches(web_client, user, batch_size
         session = make_session(web_client, user, **dead)
         live |= set() if dead else {session.pk}
     for _ in range(7):
-        # Many of the same instant: none must be stepped over.
+        # Many rows with the same timestamp: none may be skipped.
         RevokedAccessToken.objects.create(jti=uuid.uuid4(), expires_at=past)
         make_event(past)
         make_key(removed_at=past)
@@ -155,7 +155,7 @@ def test_an_empty_batch_is_refused(db):
 # --- how -------------------------------------------------------------------------------------------
 
 
-def test_no_count_no_offset_and_no_order_but_the_key(web_client, user, settings):
+def test_it_uses_no_count_no_offset_and_orders_only_by_key(web_client, user, settings):
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "ENDED_RETENTION": 0}
     make_sessions(25, web_client, user, expires_at=timezone.now() - SECOND)
     make_sessions(25, web_client, user)
@@ -167,7 +167,7 @@ def test_no_count_no_offset_and_no_order_but_the_key(web_client, user, settings)
         assert purge(batch_size=10).sessions == 25
 
     post_init.disconnect(receiver, sender=RefreshToken)
-    assert loaded == [], "rows were loaded to be deleted"
+    assert loaded == [], "rows were loaded in order to delete them"
     table = RefreshToken._meta.db_table
     statements = [query["sql"] for query in queries if table in query["sql"]]
     assert len(statements) == 1 + 3
@@ -179,7 +179,7 @@ def test_no_count_no_offset_and_no_order_but_the_key(web_client, user, settings)
     assert statements[0].partition("ORDER BY ")[2].startswith(("1 ASC LIMIT", f"{key} ASC LIMIT"))
 
 
-def test_a_stretch_of_live_sessions_costs_no_write(web_client, user):
+def test_live_sessions_cost_no_write(web_client, user):
     make_sessions(25, web_client, user)
 
     with CaptureQueriesContext(connection) as queries:
@@ -207,20 +207,20 @@ def test_a_session_that_was_refreshed_between_reading_and_deleting_survives(
     assert remaining() == {refreshed.pk}
 
 
-def test_a_site_that_listens_to_deletions_hears_of_each(web_client, user):
+def test_a_site_that_listens_to_deletions_gets_a_signal_for_each_row(web_client, user):
     sessions = {make_session(web_client, user, expires_at=timezone.now() - 40 * DAY).pk for _ in range(5)}
-    told = set()
-    receiver = lambda instance, **_: told.add(instance.pk)  # noqa: E731
+    deleted = set()
+    receiver = lambda instance, **_: deleted.add(instance.pk)  # noqa: E731
     post_delete.connect(receiver, sender=RefreshToken)
 
     result = purge(batch_size=2)
 
     post_delete.disconnect(receiver, sender=RefreshToken)
     assert result.sessions == 5
-    assert told == sessions
+    assert deleted == sessions
 
 
-def test_it_stops_when_its_time_is_up_and_the_next_run_goes_on(web_client, user):
+def test_it_stops_when_its_time_is_up_and_the_next_run_continues(web_client, user):
     make_sessions(25, web_client, user, expires_at=timezone.now() - 40 * DAY)
     live = make_session(web_client, user).pk
 
@@ -232,14 +232,14 @@ def test_it_stops_when_its_time_is_up_and_the_next_run_goes_on(web_client, user)
     assert purge(max_seconds=60) == PurgeResult(finished=True)
 
 
-def test_it_stops_among_live_sessions_as_well(web_client, user):
+def test_it_also_stops_in_the_middle_of_live_sessions(web_client, user):
     make_sessions(25, web_client, user)
 
     assert purge(batch_size=1, max_seconds=0) == PurgeResult(finished=False)
     assert purge(batch_size=1) == PurgeResult(finished=True)
 
 
-def test_it_tells_how_far_it_is(web_client, user):
+def test_it_reports_its_progress(web_client, user):
     make_sessions(25, web_client, user, expires_at=timezone.now() - 40 * DAY)
     RevokedAccessToken.objects.create(jti=uuid.uuid4(), expires_at=timezone.now() - DAY)
     progress = []
@@ -255,7 +255,7 @@ def test_it_tells_how_far_it_is(web_client, user):
 
 
 @pytest.mark.parametrize("error", [OperationalError("gone"), KeyboardInterrupt()])
-def test_what_interrupts_it_leaves_earlier_batches_done_and_a_rerun_finishes(
+def test_an_interruption_keeps_earlier_batches_and_a_rerun_does_the_rest(
     web_client, user, monkeypatch, error
 ):
     monkeypatch.setattr(retry.time, "sleep", lambda _: None)
@@ -313,7 +313,7 @@ FROM generate_series(1, %s) n
 
 
 def memory():
-    """What this process holds now, in megabytes; its peak where the system does not tell."""
+    """The memory of this process in megabytes; where the system does not report that, its peak."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
@@ -322,7 +322,7 @@ def memory():
 
 
 class Watch(threading.Thread):
-    """Measures, by looking again and again, the longest transaction of all other connections and memory."""
+    """Measures again and again the longest transaction of other connections, and the memory."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -348,7 +348,7 @@ class Watch(threading.Thread):
 
 
 class Refresher(threading.Thread):
-    """Refreshes one session after the other, for as long as it is let."""
+    """Refreshes one session after the other until it is stopped."""
 
     def __init__(self, client, tokens):
         super().__init__(daemon=True)
@@ -373,8 +373,8 @@ class Refresher(threading.Thread):
             connections.close_all()
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="the figures are promised for PostgreSQL")
-def test_a_great_many_sessions_are_purged_while_the_site_is_busy(web_client):
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="the figures are documented for PostgreSQL")
+def test_very_many_sessions_are_purged_while_the_site_is_busy(web_client):
     user = UserFactory()
     with connection.cursor() as cursor:
         cursor.execute(_FILL, [web_client.pk, user.pk, VOLUME])
@@ -396,7 +396,7 @@ def test_a_great_many_sessions_are_purged_while_the_site_is_busy(web_client):
         thread.join(30)
     sys.stderr.write(
         f"\n{VOLUME} sessions: {took:.1f} s, {grown:.0f} MB more, longest transaction {watch.longest:.3f} s "
-        f"of {watch.looks} looks, {len(refresher.statuses)} refreshes\n"
+        f"in {watch.looks} samples, {len(refresher.statuses)} refreshes\n"
     )
     assert result == PurgeResult(sessions=VOLUME - VOLUME // 101, finished=True)
     assert RefreshToken.objects.count() == live

@@ -20,7 +20,7 @@ GRANTED = ("openid", "profile", "email")
         ("!#$%&'()*+,-./:;<=>?@[]^_`{|}~", ("!#$%&'()*+,-./:;<=>?@[]^_`{|}~",)),
     ],
 )
-def test_a_scope_is_names_separated_by_spaces_each_once_in_the_order_written(text, parsed):
+def test_a_scope_is_split_at_spaces_in_order_and_without_duplicates(text, parsed):
     assert scopes.parse(text) == parsed
 
 
@@ -80,7 +80,7 @@ def test_asking_for_more_than_was_granted_is_refused(requested):
     }
 
 
-def test_a_malformed_request_is_malformed_and_not_wide():
+def test_a_malformed_request_is_not_reported_as_too_wide():
     with pytest.raises(InvalidScope) as caught:
         scopes.narrow(GRANTED, "openid  profile")
 
@@ -98,5 +98,5 @@ def test_a_malformed_request_is_malformed_and_not_wide():
         (("openid",), (), False),
     ],
 )
-def test_a_scope_is_within_what_is_allowed_if_every_name_is(scope, allowed, expected):
+def test_a_scope_is_allowed_if_every_name_in_it_is(scope, allowed, expected):
     assert scopes.is_within(scope, allowed) is expected

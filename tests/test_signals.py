@@ -24,7 +24,7 @@ def test_without_listeners_nothing_is_prepared(monkeypatch):
     send(Signal())
 
 
-def test_it_is_sent_after_the_transaction_around_it_and_not_at_all_if_that_fails():
+def test_a_signal_is_sent_after_the_commit_and_not_at_all_after_a_rollback():
     signal, heard = Signal(), []
 
     def receive(sender, **arguments):
@@ -45,7 +45,7 @@ def test_it_is_sent_after_the_transaction_around_it_and_not_at_all_if_that_fails
 def test_a_receiver_that_loses_the_connection_does_not_break_the_answer(
     web_client, first_tokens, refresh, traces
 ):
-    """As a server that ends a connection between COMMIT and the return to autocommit leaves it."""
+    """The state after a server has ended the connection between COMMIT and the return to autocommit."""
 
     def lose(**arguments):
         connection.set_autocommit(False)
@@ -65,10 +65,8 @@ def test_a_receiver_that_loses_the_connection_does_not_break_the_answer(
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="no server that could end a connection")
-def test_an_audit_trail_that_breaks_leaves_a_connection_that_works(
-    web_client, first_tokens, refresh, monkeypatch
-):
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could end a connection")
+def test_a_failing_audit_trail_leaves_a_working_connection(web_client, first_tokens, refresh, monkeypatch):
     token = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
 
     def gone(autocommit):
@@ -80,7 +78,7 @@ def test_an_audit_trail_that_breaks_leaves_a_connection_that_works(
 
     monkeypatch.setattr(QuerySet, "bulk_create", write_and_lose)
 
-    # A replay is written down.
+    # The trail records a replay.
     assert refresh(web_client, first_tokens["refresh_token"]).status_code == 200
     assert connection.get_autocommit()
     assert refresh(web_client, token).status_code == 200

@@ -1,4 +1,4 @@
-"""Rotations of secrets and keys whose COMMIT succeeded, though the connection broke before it said so."""
+"""Rotations and revocations whose COMMIT succeeded, but the connection broke before that was confirmed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ def _no_pauses(monkeypatch):
     monkeypatch.setattr("django_ciam_token.database.retry.time.sleep", lambda seconds: None)
 
 
-def test_a_client_secret_is_replaced_once_and_the_present_one_keeps_its_overlap(
-    web_client, break_next_commit
-):
+def test_a_client_secret_is_rotated_once_and_the_current_one_keeps_its_overlap(web_client, break_next_commit):
     break_next_commit()
 
     secret = secrets.rotate_client_secret(web_client)
@@ -30,7 +28,7 @@ def test_a_client_secret_is_replaced_once_and_the_present_one_keeps_its_overlap(
     assert (new.last_four, new.expires_at) == (secret[-4:], None)
 
 
-def test_the_revocation_of_an_access_token_is_told_of_once(web_client, first_tokens, break_next_commit):
+def test_the_revocation_of_an_access_token_is_recorded_once(web_client, first_tokens, break_next_commit):
     form = {"client_id": web_client.client_id, "client_secret": web_client.plain_secret}
     break_next_commit()
 

@@ -1,1 +1,1 @@
-"""Cryptography: JWTs, the keys derived from the site's secrets, the refresh token string. Knows no models."""
+"""Cryptography: JWTs, the keys derived from the site's secrets, the refresh token string. No models."""

@@ -1,4 +1,4 @@
-"""JSON Web Keys and Tokens: the only module that imports ``jwt``, and one that knows no models."""
+"""JSON Web Keys and JSON Web Tokens. The only module that imports ``jwt``; it uses no models."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _MEMBERS: Final = ("kty", "crv", "e", "kid", "n", "x", "y", "use", "alg")
 
 
 class NotVerified(ValueError):
-    """The JWT is not one that these keys vouch for."""
+    """The JWT can't be verified with these keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKeyPair:
-    """A private key that was parsed once and is then used for every signature.
+    """A private key that is parsed once and then used for every signature.
 
-    Parsing an RSA key costs a hundred times what signing with it does.
+    Parsing an RSA key costs about a hundred times as much as signing with it.
     """
 
     kid: str
@@ -45,7 +45,7 @@ def generate_private_key(algorithm: str) -> bytes:
     """Make a private key for a JWS algorithm and return it as unencrypted PKCS #8 PEM.
 
     Raises:
-        ValueError: the algorithm is not one that this service signs with.
+        ValueError: this service does not sign with the algorithm.
     """
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
     if algorithm in ("RS256", "PS256"):
@@ -60,17 +60,17 @@ def generate_private_key(algorithm: str) -> bytes:
 
 
 def parse_private_key(pem: bytes) -> PrivateKeyTypes:
-    """Parse a private key; slow for RSA, so never once per request."""
+    """Parse a private key. This is slow for RSA, so it must not happen in every request."""
     return load_pem_private_key(pem, password=None)
 
 
 def public_jwk(private_key: PrivateKeyTypes, algorithm: str) -> dict[str, str]:
-    """Return the public half as a JWK (RFC 7517) whose kid is its thumbprint (RFC 7638)."""
+    """Return the public key as a JWK (RFC 7517) whose kid is its thumbprint (RFC 7638)."""
     jwk: dict[str, Any] = jwt.get_algorithm_by_name(algorithm).to_jwk(
         private_key.public_key(),
         as_dict=True,
     )
-    # RFC 7638 §3.2: only the members that make up the key, in lexicographic order, without spaces.
+    # RFC 7638 §3.2: only the required members of the key, in lexicographic order, without spaces.
     required = {name: jwk[name] for name in sorted(jwk) if name in ("crv", "e", "kty", "n", "x", "y")}
     kid = base64url_encode(hashlib.sha256(_json(required)).digest()).decode("ascii")
     return in_order({**required, "kid": kid, "use": "sig", "alg": algorithm})
@@ -84,11 +84,12 @@ def in_order(jwk: Mapping[str, str]) -> dict[str, str]:
 def sign(claims: Mapping[str, Any], *, key: SigningKeyPair, typ: str = "JWT") -> str:
     """Return the claims as a signed JWT (RFC 7519) in the JWS compact form (RFC 7515 §7.1).
 
-    `jwt.encode` would do the same, but sorts the header; the reference answers have it in this order.
+    `jwt.encode` would do the same, but it sorts the header. Here the header has the order of the reference
+    answers.
 
     Raises:
-        TypeError: a claim is of a type that JSON does not have.
-        ValueError: a claim is not a number.
+        TypeError: a claim has a type that JSON does not have.
+        ValueError: a claim is NaN or infinite.
     """
     signing_input = _header(key.kid, typ, key.algorithm) + b"." + base64url_encode(_json(claims))
     signature = jwt.get_algorithm_by_name(key.algorithm).sign(signing_input, key.private_key)
@@ -97,18 +98,18 @@ def sign(claims: Mapping[str, Any], *, key: SigningKeyPair, typ: str = "JWT") ->
 
 @lru_cache(maxsize=64)
 def _header(kid: str, typ: str, algorithm: str) -> bytes:
-    """Write the header down, once for each key."""
+    """Encode the header, once for each key."""
     return base64url_encode(_json({"kid": kid, "typ": typ, "alg": algorithm}))
 
 
 @lru_cache(maxsize=64)
 def _public_key(kid: str, jwk: str) -> jwt.PyJWK:
-    """Parse a public JWK, once for each key a process meets."""
+    """Parse a public JWK, once for each key that this process sees."""
     return jwt.PyJWK(json.loads(jwk))
 
 
 def unverified_kid(token: str) -> str | None:
-    """Return the kid that a JWT claims to be signed with; None if it is malformed."""
+    """Return the kid in the header of a JWT, which nobody has verified; None if the JWT is malformed."""
     try:
         kid = jwt.get_unverified_header(token).get("kid")
     except (jwt.PyJWTError, TypeError, ValueError, RecursionError):
@@ -121,15 +122,15 @@ def verify(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return header and claims of a JWT that one of the keys has signed for this issuer.
 
-    Whether it has expired, and whom it is for, is left to the caller, who knows the time and the audience.
+    The caller knows the time and the audience, and must check that the token has not expired and is for it.
 
     Args:
         token: in the compact form.
-        jwks: the public keys by their kid; each is used with its own ``alg`` and no other (RFC 8725 §3.1).
+        jwks: the public keys by their kid; each is used only with its own ``alg`` (RFC 8725 §3.1).
         issuer: what ``iss`` must be.
 
     Raises:
-        NotVerified: it is malformed, signed by another key or for another issuer, or lacks a claim.
+        NotVerified: it is malformed, was signed by another key or for another issuer, or lacks a claim.
     """
     try:
         header = jwt.get_unverified_header(token)

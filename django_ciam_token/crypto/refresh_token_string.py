@@ -1,13 +1,13 @@
-"""The refresh token string: how it is written, proved genuine and succeeded.
+"""The refresh token string: how it is encoded and authenticated, and how its successor is made.
 
     ciam_rt1_ base64url( session id (16) | generation (4) | secret (32) | mac (16) )
 
-The MAC covers the prefix and all that precedes it. It lets the service refuse a string that it never
-issued before it asks the database, and tell a genuine *old* token (reuse: a theft to act upon) from
-garbage that merely names a session (which must not be able to end it). The database holds only the
-SHA-256 of the current secret, so neither a stolen database nor a stolen site secret suffices to refresh.
+The MAC covers the prefix and everything else before it. With it the service refuses a string that it
+never issued without a query. It also tells a genuine *old* token (reuse, a sign of theft) from garbage that
+only names a session (and must not be able to end it). The database holds only the SHA-256 of the current
+secret, so neither a stolen database nor a stolen site secret is enough to refresh.
 
-This module knows no Django: keys are passed in.
+This module does not use Django: keys are passed in.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-# The prefix lets secret scanners and people recognise a token; the digit is the version of the format.
+# Secret scanners and people recognise a token by the prefix. The digit is the version of the format.
 PREFIX: Final = "ciam_rt1_"
 SECRET_BYTES: Final = 32
 NONCE_BYTES: Final = 16
-# One below 2**31 so that the column can be a four-byte signed integer on every database.
+# The largest value of a four-byte signed integer, which the column is on every database.
 LAST_GENERATION: Final = 2**31 - 1
 _MAC_BYTES: Final = 16
 _SIGNED_BYTES: Final = 16 + 4 + SECRET_BYTES
@@ -34,12 +34,12 @@ _TEXT_LENGTH: Final = len(PREFIX) + (4 * (_SIGNED_BYTES + _MAC_BYTES) + 2) // 3
 
 
 class NotGenuine(ValueError):
-    """The string was not issued with any of the keys given."""
+    """The string was not issued with any of the given keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """What one of the site's secrets yields: a key for MACs and one for successors."""
+    """The keys derived from one of the site's secrets: one for MACs and one for successors."""
 
     mac_key: bytes = field(repr=False)
     derivation_key: bytes = field(repr=False)
@@ -47,7 +47,7 @@ class TokenKey:
 
 @dataclass(frozen=True, slots=True)
 class GenuineToken:
-    """The content of a token whose MAC was checked."""
+    """The content of a token whose MAC was verified."""
 
     session_id: uuid.UUID
     """The session it belongs to."""
@@ -67,9 +67,9 @@ def new_nonce() -> bytes:
 
 
 def digest(secret: bytes) -> bytes:
-    """Return what the database keeps of a secret.
+    """Return the digest that the database stores in place of a secret.
 
-    A fast hash is right: the input has 256 random bits, there is nothing to guess.
+    A fast hash is enough: the input has 256 random bits, so nobody can guess it.
     """
     return hashlib.sha256(secret).digest()
 
@@ -80,14 +80,14 @@ def matches(secret: bytes, secret_digest: bytes) -> bool:
 
 
 def encode(token: GenuineToken, key: TokenKey) -> str:
-    """Write a token down for its client."""
+    """Return a token as the string that its client gets."""
     signed = token.session_id.bytes + token.generation.to_bytes(4, "big") + token.secret
     raw = signed + _mac(signed, key)
     return PREFIX + base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
 
 
 def authenticate(text: str, keys: Iterable[TokenKey]) -> GenuineToken:
-    """Read a token that one of the keys has signed.
+    """Decode a token, and verify that one of the keys has signed it.
 
     Raises:
         NotGenuine: the string is malformed or none of the keys signed it.
@@ -99,8 +99,8 @@ def authenticate(text: str, keys: Iterable[TokenKey]) -> GenuineToken:
         raw = base64.b64decode(encoded + "=", altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raise NotGenuine("not base64url") from None
-    # The last character carries two bits that decoding drops: without this a token could be written
-    # in four ways, and whatever compares token strings could be fooled.
+    # Decoding drops two bits of the last character. Without this check there would be four spellings of
+    # a token, and code that compares token strings could be fooled.
     if base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii") != encoded:
         raise NotGenuine("not the canonical base64url")
     signed, mac = raw[:_SIGNED_BYTES], raw[_SIGNED_BYTES:]
@@ -116,8 +116,8 @@ def authenticate(text: str, keys: Iterable[TokenKey]) -> GenuineToken:
 def successor(token: GenuineToken, *, nonce: bytes, key: TokenKey) -> GenuineToken:
     """Return the token that follows this one in the rotation that drew this nonce.
 
-    The same arguments give the same successor, so it can be handed out again to a client whose answer
-    was lost without ever being stored; without the presented token it can't be computed.
+    The same arguments give the same successor. So a client whose answer was lost can get it again, although
+    it is never stored. It can't be computed without the token that the client presents.
     """
     generation = token.generation + 1
     message = token.session_id.bytes + generation.to_bytes(4, "big") + token.secret + nonce

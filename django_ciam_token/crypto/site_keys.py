@@ -1,7 +1,7 @@
 """Keys derived from the site's secrets, one per purpose, the current secret first.
 
-The list makes the secrets replaceable: what an older secret signed or encrypted is still accepted
-while that secret is listed (``SECRET_KEY_FALLBACKS``), and everything new is made with the first.
+Because there is a list, secrets can be replaced: anything that an older secret signed or encrypted is
+accepted while that secret is listed (``SECRET_KEY_FALLBACKS``). Only the first signs and encrypts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto.refresh_token_string import TokenKey
 
-# Purposes are part of the keys: changing one makes everything made with it unreadable.
+# A purpose goes into its keys: changing it makes everything that was made with them unreadable.
 _TOKEN_MAC: Final = "refresh-token-mac"
 _TOKEN_SUCCESSOR: Final = "refresh-token-successor"
 SIGNING_KEY: Final = "signing-key"
@@ -29,7 +29,7 @@ class Undecryptable(Exception):
 
 
 def token_keys() -> tuple[TokenKey, ...]:
-    """Return the keys of refresh tokens; sign with the first, accept any."""
+    """Return the keys of refresh tokens: the first signs, all are accepted."""
     return tuple([_token_key(secret) for secret in ciam_settings.SECRETS])
 
 
@@ -39,12 +39,12 @@ def encrypt(plaintext: bytes, *, purpose: str) -> str:
 
 
 def decrypt(ciphertext: str, *, purpose: str, max_age: int | None = None) -> bytes:
-    """Decrypt what `encrypt` made with any of the listed secrets.
+    """Decrypt a text that `encrypt` made with any of the listed secrets.
 
     Args:
         ciphertext: the text.
         purpose: what it was encrypted for.
-        max_age: seconds after which it is no longer accepted; None for never.
+        max_age: seconds after which it is no longer accepted; None for no limit.
 
     Raises:
         Undecryptable: it was made with another secret or for another purpose, is too old, or was altered.
@@ -57,7 +57,7 @@ def decrypt(ciphertext: str, *, purpose: str, max_age: int | None = None) -> byt
 
 
 def is_encrypted_with_current_secret(ciphertext: str, *, purpose: str) -> bool:
-    """Tell whether a text survives the removal of every fallback secret."""
+    """Tell whether a text can still be decrypted when all fallback secrets are removed."""
     try:
         _fernet(ciam_settings.SECRETS[0], purpose).decrypt(ciphertext.encode("ascii"))
     except (InvalidToken, UnicodeEncodeError):

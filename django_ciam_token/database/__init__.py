@@ -1,1 +1,1 @@
-"""What every part of the service needs from a database: repetition, one clock, statements compiled once."""
+"""What all parts of the service need from a database: retries, one clock, and SQL that is compiled once."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from django.db import connections
 
-# Parameters of a statement besides the ids; SQLite limits their number.
+# Room for the parameters besides the ids: SQLite limits how many a statement may have.
 _OTHER_PARAMETERS: Final = 50
 
 
@@ -14,7 +14,7 @@ def fitting_batch_size(wanted: int, *, using: str) -> int:
     """Return a batch size whose ids all fit into one statement of this database.
 
     Raises:
-        ValueError: fewer than one row is wanted.
+        ValueError: the wanted size is less than one.
     """
     if wanted < 1:
         raise ValueError("A batch has at least one row.")

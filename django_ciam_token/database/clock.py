@@ -13,15 +13,15 @@ from django.db.models.sql.compiler import SQLCompiler
 class DatabaseNow(Func):
     """The database's clock in UTC: one clock for every process and host that writes there.
 
-    Django's own ``Now`` gives the *server's local* time on MariaDB and MySQL, which can't be compared with a
-    time that is stored in UTC.
+    Django's own ``Now`` gives the *server's local* time on MariaDB and MySQL. That can't be compared with
+    times stored in UTC.
     """
 
     template = "CURRENT_TIMESTAMP"
     output_field = DateTimeField()
 
     def as_postgresql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Any:
-        """Use the start of the statement: PostgreSQL's plain form is the start of the transaction."""
+        """Use the start of the statement: CURRENT_TIMESTAMP is the start of the transaction on PostgreSQL."""
         return self.as_sql(compiler, connection, template="STATEMENT_TIMESTAMP()", **extra)
 
     def as_mysql(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Any:
@@ -29,16 +29,16 @@ class DatabaseNow(Func):
         return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **extra)
 
     def as_sqlite(self, compiler: SQLCompiler, connection: Any, **extra: Any) -> Any:
-        """Use UTC, with milliseconds: SQLite's clock has no more."""
+        """Use UTC, with milliseconds: SQLite's clock is no finer."""
         template = "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW')"
         return self.as_sql(compiler, connection, template=template, **extra)
 
 
 def is_aware(instant: datetime) -> bool:
-    """Tell whether an instant names its time zone; with ``USE_TZ = False`` Django's do not."""
+    """Tell whether an instant has a time zone; with ``USE_TZ = False`` Django's have none."""
     return instant.tzinfo is not None
 
 
 def utc_day(now: datetime) -> date:
-    """Return the day in UTC; a naive time is taken as it is."""
+    """Return the day in UTC; a naive time is not converted."""
     return now.astimezone(datetime_timezone.utc).date() if is_aware(now) else now.date()

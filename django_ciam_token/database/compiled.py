@@ -1,8 +1,8 @@
-"""Statements of which Django makes the SQL once, to be run again and again with other values.
+"""SQL that Django compiles once, to be run again and again with other values.
 
-Building a queryset and turning it into SQL costs several times as much as running it; on the path of a
-refresh that is most of the time. What is here is written as a queryset all the same: Django knows the
-columns, the quoting and the types of every database, and each statement can be read as what it is.
+Building a queryset and compiling it to SQL costs several times as much as running it, and would take most
+of the time of a refresh. The statements are still written as querysets: Django knows the columns, the
+quoting and the types of every database, and a queryset is easy to read.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ M = TypeVar("M", bound=Model)
 
 
 class Slot(Expression):
-    """The place of a value in a statement.
+    """A placeholder for a value in a statement.
 
     Args:
-        name: what the value is called when the statement is run.
-        field: how the value is converted; without one the driver is given it as it is.
+        name: the name of the value when the statement is run.
+        field: the field that converts the value; without one it goes to the driver as it is.
     """
 
     def __init__(self, name: str, field: Any = None) -> None:
@@ -37,11 +37,11 @@ class Slot(Expression):
         self._field: Final = field
 
     def as_sql(self, compiler: SQLCompiler, connection: Any) -> Any:
-        """Stand for itself among the parameters."""
+        """Put this slot among the parameters, in place of a value."""
         return "%s", (self,)
 
     def converted(self, value: Any, connection: Any) -> Any:
-        """Return what the driver is given."""
+        """Return the value as the driver gets it."""
         return value if self._field is None else self._field.get_db_prep_value(value, connection)
 
 
@@ -50,7 +50,7 @@ class _Compiled:
     sql: str
     parameters: tuple[Any, ...]
     converted: tuple[tuple[int, Any], ...] = ()
-    """Columns whose values Django converts on this database: their positions and expressions."""
+    """The columns whose values Django converts on this database: positions and expressions."""
 
     def execute(self, cursor: Any, connection: Any, values: Mapping[str, Any]) -> None:
         cursor.execute(
@@ -66,7 +66,7 @@ class _Compiled:
 
 @dataclass(frozen=True)
 class _OpenCursor:
-    """A cursor, and what must not have changed since it was opened."""
+    """A cursor, and the state of the connection that must be the same for it to be reused."""
 
     cursor: Any
     driver_connection: Any
@@ -77,14 +77,14 @@ class _OpenCursor:
 
 
 class _OpenCursors(threading.local):
-    """The cursors of this thread, as its connections are; those of a thread that has ended go with it."""
+    """The cursors of each thread: like Django's connections, they are dropped when the thread ends."""
 
     def __init__(self) -> None:
         self.by_alias: dict[str, _OpenCursor] = {}
 
 
 class _Statement(ABC):
-    """What was made of a statement, for each database that it has run on."""
+    """A statement, with its SQL for each database that it has run on."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, bool], _Compiled] = {}
@@ -93,12 +93,12 @@ class _Statement(ABC):
     def _cursor(self, connection: Any) -> Any:
         """Return a cursor that no other statement uses, and that stays open for the next run.
 
-        What psycopg finds out about the types of parameters and columns stays with it. A result stays as
-        well, until the next run or the end of the connection: the row or two that it consists of.
+        It keeps what psycopg finds out about the types of parameters and columns. It also keeps its last
+        result, a row or two, until the next run or the end of the connection.
         """
         connection.close_if_health_check_failed()
         if connection.queries_logged:
-            # Whoever looks on, as Django or a toolbar does in debug mode, wraps each cursor as it is opened.
+            # In debug mode Django or a toolbar logs queries by wrapping each cursor that is opened.
             return connection.cursor()
         opened = self._open.by_alias.get(connection.alias)
         if opened is None or not opened.is_of(connection):
@@ -108,7 +108,7 @@ class _Statement(ABC):
         return opened.cursor
 
     def _compiled(self, using: str) -> _Compiled:
-        # Whether the database is given times with a zone is part of it: `override_settings` may change that.
+        # USE_TZ decides whether times go to the database with a zone, and `override_settings` may change it.
         key = using, settings.USE_TZ
         compiled = self._made.get(key)
         if compiled is None:
@@ -117,14 +117,14 @@ class _Statement(ABC):
 
     @abstractmethod
     def _compile(self, using: str) -> _Compiled:
-        """Make the SQL."""
+        """Compile the SQL."""
 
 
 class Select(_Statement):
     """A SELECT of some columns.
 
     Args:
-        build: returns a queryset of tuples; called once for each database.
+        build: returns a queryset of tuples; it is called once for each database.
     """
 
     def __init__(self, build: Callable[[], QuerySet[Any, Any]]) -> None:
@@ -132,7 +132,7 @@ class Select(_Statement):
         self._build = build
 
     def rows(self, using: str, **values: Any) -> list[Sequence[Any]]:
-        """Return all rows, for these values of its slots."""
+        """Run it with these values for its slots, and return all rows."""
         connection, compiled = connections[using], self._compiled(using)
         cursor = self._cursor(connection)
         compiled.execute(cursor, connection, values)
@@ -141,7 +141,7 @@ class Select(_Statement):
             return rows
         converted = [list(row) for row in rows]
         for position, expression in compiled.converted:
-            # Of this very connection: what is kept must not keep the connection of a thread that has ended.
+            # Not kept, because a converter may keep its connection after the end of the thread.
             converters = connection.ops.get_db_converters(expression) + expression.get_db_converters(
                 connection
             )
@@ -165,7 +165,7 @@ class Update(_Statement):
     """An UPDATE of some rows.
 
     Args:
-        build: returns the rows, and what is written to them; called once for each database.
+        build: returns the rows and the values to write; it is called once for each database.
     """
 
     def __init__(self, build: Callable[[], tuple[QuerySet[Any, Any], Mapping[str, Any]]]) -> None:
@@ -173,7 +173,7 @@ class Update(_Statement):
         self._build = build
 
     def run(self, using: str, **values: Any) -> int:
-        """Write, and return how many rows there were."""
+        """Run it with these values for its slots, and return how many rows it changed."""
         connection, compiled = connections[using], self._compiled(using)
         cursor = self._cursor(connection)
         compiled.execute(cursor, connection, values)
@@ -188,18 +188,18 @@ class Update(_Statement):
 
 
 class Columns(Generic[M]):
-    """Columns of a model, and the way back from their values to an instance.
+    """The columns of a model, and how to make an instance from their values.
 
     Args:
         model: the model.
-        without: attributes that are left out; an instance reads them when they are asked for.
+        without: attributes that are left out; an instance reads them when they are used.
     """
 
     def __init__(self, model: type[M], *, without: Collection[str] = ()) -> None:
         self._model = model
         attributes = [field.attname for field in model._meta.concrete_fields]
         names = [name for name in attributes if name not in without]
-        # Where some are missing, Django looks up each.
+        # If some are missing, Django looks each of them up in this collection; a dict makes that fast.
         self._attributes: Final[Collection[str]] = dict.fromkeys(names) if without else names
         self._key: Final = names.index(model._meta.pk.attname)
 
@@ -207,7 +207,7 @@ class Columns(Generic[M]):
         return len(self._attributes)
 
     def names(self, prefix: str = "") -> list[str]:
-        """Return what a queryset calls them."""
+        """Return their names in a queryset."""
         return [prefix + attribute for attribute in self._attributes]
 
     def instance(self, using: str, values: Sequence[Any]) -> M | None:

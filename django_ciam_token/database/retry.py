@@ -1,7 +1,7 @@
-"""What to do when the database says "not now".
+"""What to do when the database refuses for the moment.
 
 Deadlocks, serialization failures, lock time-outs and lost connections say nothing about the refresh
-token. They are retried a few times and then answered 503, so that the client keeps its session.
+token. The operation is retried a few times. After that the answer is 503, so the client keeps its session.
 """
 
 from __future__ import annotations
@@ -27,35 +27,36 @@ logger = logging.getLogger("django_ciam_token")
 UNAVAILABLE: Final = (OperationalError, InterfaceError, InternalError)
 
 ATTEMPTS: Final = 4
-# Seconds; doubled each time and drawn at random below that, so that losers of a deadlock do not meet again.
+# Seconds. The limit doubles each time, and the pause is drawn at random below it, so that the losers of a
+# deadlock do not collide again.
 _FIRST_PAUSE: Final = 0.02
 
 
 class LostRace(Exception):
-    """Another transaction got there first: read again and decide anew."""
+    """Another transaction got there first: read and decide again."""
 
 
 def mend(using: str) -> None:
-    """Close a connection that an error has left unusable, so that the next statement opens another.
+    """Close a connection that an error has left unusable, so that the next statement opens a new one.
 
     A connection that broke at the very end of a transaction would also stay outside autocommit. Within a
-    transaction of the caller nothing is done: the caller has to end it.
+    transaction of the caller it does nothing: the caller has to end that transaction.
     """
     connection = connections[using]
     if not connection.in_atomic_block:
-        # Closing what is broken may itself fail, and has then done its work.
+        # Closing a broken connection may fail as well. That does not matter: it is gone then.
         with suppress(Error):
             connection.close_if_unusable_or_obsolete()
 
 
 def retry(operation: Callable[[int], T], *, using: str) -> T:
-    """Run an operation that is safe to repeat until the database lets it through.
+    """Run an operation, which must be safe to repeat, until the database accepts it.
 
     A database error inside a transaction of the caller is final: that transaction is already lost.
 
     Args:
-        operation: is given the number of the attempt, 1 for the first. From the second on, an earlier COMMIT
-            may have succeeded although the database did not say so.
+        operation: called with the number of the attempt, beginning at 1. From the second attempt on, an
+            earlier COMMIT may have succeeded although the database did not confirm it.
         using: the alias of the database.
 
     Raises:
@@ -76,7 +77,7 @@ def retry(operation: Callable[[int], T], *, using: str) -> T:
             mend(using)
     connection = connections[using]
     if not connection.in_atomic_block:
-        # After a failover a connection may be usable and yet lead to a server that only reads.
+        # After a failover a connection may be usable, but lead to a server that is now read-only.
         with suppress(Error):
             connection.close()
     logger.error(

@@ -1,4 +1,4 @@
-"""Which database to ask."""
+"""Which database to use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db.models import Model
 
 
 def write_database(model: type[Model]) -> str:
-    """Return the alias of the database that the rows of a model are written to.
+    """Return the alias of the database to which the rows of a model are written.
 
     The service reads there as well: a replica that lags behind would show a superseded refresh token as the
     current one, or a disabled user as active.

@@ -1,1 +1,1 @@
-"""Signing keys: their life in the database, and each process's copy of them."""
+"""Signing keys: their life cycle in the database, and the copy that each process keeps."""

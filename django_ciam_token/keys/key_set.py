@@ -1,8 +1,8 @@
-"""The copy of the signing keys that each process works with.
+"""The copy of the signing keys that each process uses.
 
-A process reads the keys at most once per ``PROCESS_CACHE_LIFETIME``, and parses each key once. A graceful
-rotation needs no reading at the moment it takes effect: the new key was read long before, and the state of
-every key follows from the clock.
+A process reads the keys at most once per ``PROCESS_CACHE_LIFETIME``, and parses each key once. No process
+has to read at the moment a graceful rotation takes effect: the new key was read long before, and the state
+of every key follows from the clock.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from django_ciam_token.models import SigningKey, SigningKeyState
 
 logger = logging.getLogger("django_ciam_token")
 
-# Seconds until the next unscheduled reading: while the database is unavailable, or for an unknown kid.
+# The least number of seconds between reads while the database is unavailable, or for unknown kids.
 _PAUSE_OF_READING: Final = 5.0
 _STALE: Final = {"event": "signing_keys_stale"}
 
@@ -38,14 +38,14 @@ class KeySet:
 
     keys: tuple[SigningKey, ...]
     read_at: float
-    """By the monotonic clock, in seconds."""
+    """In seconds, by the monotonic clock."""
     pairs: dict[str, jose.SigningKeyPair] = field(default_factory=dict, repr=False)
 
     def signing_pair(self, now: datetime) -> jose.SigningKeyPair:
         """Return the active key, parsed.
 
         Raises:
-            ServerError: there is none, or none of the site's secrets decrypts it.
+            ServerError: there is no active key, or none of the site's secrets decrypts it.
         """
         key = active_key(self.keys, now)
         if key is None:
@@ -59,7 +59,7 @@ class KeySet:
         return self.pairs[key.kid]
 
     def jwk_set(self, now: datetime) -> dict[str, list[dict[str, str]]]:
-        """Return the JWK Set (RFC 7517 §5): every key that is not removed."""
+        """Return the JWK Set (RFC 7517 §5): every key that was not removed."""
         published = (key for key in self.keys if key.state(now) is not SigningKeyState.REMOVED)
         return {"keys": [jose.in_order(key.public_jwk) for key in published]}
 
@@ -81,7 +81,7 @@ _key_sets: dict[str, KeySet] = {}
 def current() -> KeySet:
     """Return the keys, read from the database if this process's copy is too old.
 
-    While the database is unavailable the last copy is kept: verifiers must be able to fetch the JWK Set.
+    While the database is unavailable, the last copy stays in use: verifiers must be able to fetch it.
 
     Raises:
         TemporarilyUnavailable: the database refused, and there is no copy yet.
@@ -106,9 +106,9 @@ def current() -> KeySet:
 
 
 def knowing(kid: str | None) -> KeySet:
-    """Return the keys, read again if a kid is not among them: another process may have just made it.
+    """Return the keys, read again if this kid is unknown: another process may have just made it.
 
-    Anybody can send an unknown kid, so the keys are read again at most once every few seconds.
+    Anybody can send an unknown kid, so this happens at most once every few seconds.
 
     Raises:
         TemporarilyUnavailable: the database refused.

@@ -1,4 +1,4 @@
-"""The life of signing keys: made, rotated, retired, removed."""
+"""The life cycle of signing keys: made, rotated, retired, removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from django_ciam_token.models.client import longest_token_lifetime
 
 logger = logging.getLogger("django_ciam_token")
 
-# Verifiers may allow for clocks that are wrong by this much, so tokens outlive their exp by it.
+# Verifiers may allow clocks to be wrong by this much, and so accept a token for as long after its exp.
 _LEEWAY: Final = timedelta(minutes=5)
 
 
@@ -36,26 +36,26 @@ def rotate(
     actor: str = "",
     caller: Caller = NOBODY,
 ) -> SigningKey:
-    """Make a new signing key and retire those before it.
+    """Make a new signing key and retire the older ones.
 
     Args:
-        algorithm: RS256, PS256, ES256 or EdDSA; the setting ``SIGNING_ALGORITHM`` if None.
-        immediately: sign with it at once. Verifiers that hold an older JWK Set refuse its tokens until
-            they fetch again; otherwise it is published ``SIGNING_KEY_LEAD`` before it signs.
-        compromised: as ``immediately``, and take the older keys out of the JWK Set at once: tokens that
-            they signed are refused from then on.
-        now: the present, by default the host's clock.
-        actor: who did it, if it was a person: a user name.
+        algorithm: RS256, PS256, ES256 or EdDSA; None for the setting ``SIGNING_ALGORITHM``.
+        immediately: sign with it at once. Verifiers with an older JWK Set refuse its tokens until they fetch
+            the new one. By default it is published ``SIGNING_KEY_LEAD`` before it signs.
+        compromised: like ``immediately``, and also remove the older keys from the JWK Set at once: tokens
+            that they signed are refused from then on.
+        now: the current time; by default the host's clock.
+        actor: the user name of the person who did it, if it was a person.
         caller: where the request came from.
 
     Raises:
         ValueError: the algorithm is unknown.
-        TemporarilyUnavailable: the database refused; if a COMMIT broke, there may be a new key all the same.
+        TemporarilyUnavailable: the database refused; if a COMMIT broke, there may be a new key nevertheless.
     """
     now = now or timezone.now()
     algorithm = algorithm or ciam_settings.SIGNING_ALGORITHM
     active_at = now if immediately or compromised else now + ciam_settings.SIGNING_KEY_LEAD
-    # Generating takes a while, so it is done before anything is locked.
+    # Generating a key takes a while, so it is done before anything is locked.
     key = _generate(algorithm, now=now, active_at=active_at)
     using = write_database(SigningKey)
     retry(lambda _: _store(key, compromised_at=now if compromised else None, using=using), using=using)
@@ -81,15 +81,15 @@ def rotate(
 
 
 def _store(key: SigningKey, *, compromised_at: datetime | None, using: str) -> None:
-    """Insert a new key, and retire those before it at the instant it becomes active."""
+    """Insert a new key, and let the older ones retire at the instant it becomes active."""
     needed_for = longest_token_lifetime() + ciam_settings.PROCESS_CACHE_LIFETIME + _LEEWAY
     removed_at = compromised_at or key.active_at + needed_for
     with transaction.atomic(using=using):
         older = SigningKey.objects.using(using)
-        # Two rotations at once: the second waits for the oldest row, the same for both, and then
-        # retires the first one's key as well.
+        # If there are two rotations at once, both lock the oldest row. The second waits for it, and then
+        # retires the key of the first as well.
         list(older.select_for_update().order_by("pk").values_list("pk")[:1])
-        # After a COMMIT whose outcome is unknown the key may be there already.
+        # If the outcome of an earlier COMMIT is unknown, the key may be there already.
         if older.filter(kid=key.kid).exists():
             return
         if compromised_at is not None:
@@ -102,17 +102,17 @@ def _store(key: SigningKey, *, compromised_at: datetime | None, using: str) -> N
 
 
 def remove_retired(*, kids: Collection[str] | None = None, now: datetime | None = None) -> int:
-    """Take the retired keys out of the JWK Set before their time; return how many.
+    """Remove the retired keys from the JWK Set before their time, and return how many there were.
 
     Tokens that they signed are refused from then on: by this site at once, by other verifiers when they
     fetch the JWK Set again. A key that signs, or is about to, stays.
 
     Args:
-        kids: only these; all if None.
-        now: the present, by default the host's clock.
+        kids: only these; None for all.
+        now: the current time; by default the host's clock.
 
     Raises:
-        TemporarilyUnavailable: the database refused; if a COMMIT broke, they may be removed all the same.
+        TemporarilyUnavailable: the database refused; if a COMMIT broke, they may be removed nevertheless.
     """
     now = now or timezone.now()
     using = write_database(SigningKey)
@@ -124,7 +124,7 @@ def remove_retired(*, kids: Collection[str] | None = None, now: datetime | None 
     def write(attempt: int) -> int:
         with transaction.atomic(using=using):
             removed = retired.update(removed_at=now)
-        # After a COMMIT whose outcome is unknown they may be removed already, by this very statement.
+        # If the outcome of an earlier COMMIT is unknown, this statement may have removed them already.
         return chosen.filter(removed_at=now).count() if attempt > 1 else removed
 
     removed = retry(write, using=using)
@@ -136,7 +136,7 @@ def remove_retired(*, kids: Collection[str] | None = None, now: datetime | None 
 def overdue_key(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
     """Return the active key if it has been signing for longer than ``SIGNING_KEY_MAX_AGE``.
 
-    None once its successor is published: the rotation has been started.
+    None once its successor is published: the rotation has begun.
     """
     known = list(keys)
     key, max_age = active_key(known, now), ciam_settings.SIGNING_KEY_MAX_AGE
@@ -146,9 +146,9 @@ def overdue_key(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
 
 
 def ensure_first_key(*, using: str) -> SigningKey | None:
-    """Make the first key, active at once, if there is none; return it, or None if there was one.
+    """Make the first key, active at once, if there is no key. Return it, or None if there was one.
 
-    Two migrations at once may make two: the later one signs, and the next rotation retires both.
+    Two migrations at once may make two keys: the later one signs, and the next rotation retires both.
     """
     is_ours = using == write_database(SigningKey)
     if not is_ours or SigningKey._meta.db_table not in connections[using].introspection.table_names():

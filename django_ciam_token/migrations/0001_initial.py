@@ -12,10 +12,10 @@ from django.db import migrations, models
 
 
 def leave_room_on_pages(apps: Any, schema_editor: Any) -> None:
-    """Leave a fifth of each page of the session table free for the next version of its rows.
+    """Leave a fifth of each page of the session table free for new versions of its rows.
 
-    A rotation writes no indexed column; with room on the page PostgreSQL makes it a heap-only update,
-    and the table and its indexes do not grow with the number of refreshes.
+    A rotation writes no indexed column. If there is room on the page, PostgreSQL makes it a heap-only
+    update, and the table and its indexes do not grow with the number of refreshes.
     """
     if schema_editor.connection.vendor == "postgresql":
         table = schema_editor.quote_name(apps.get_model("django_ciam_token", "RefreshToken")._meta.db_table)

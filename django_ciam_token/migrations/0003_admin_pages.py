@@ -1,4 +1,4 @@
-"""What the admin pages need: permissions, last use of a secret, refreshes by day, and two indexes."""
+"""What the admin pages need: permissions, last use of a secret, refreshes per day, and two indexes."""
 
 import django.db.models.deletion
 from django.conf import settings
@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
             name='last_used_at',
             field=models.DateTimeField(blank=True, editable=False, null=True, verbose_name='last used'),
         ),
-        # First the index that begins with the foreign key: MariaDB lets no key be without one.
+        # First the index that begins with the foreign key: MariaDB requires one for every foreign key.
         migrations.AddIndex(
             model_name='refreshtoken',
             index=models.Index(fields=['client', 'id'], name='ciam_session_of_client'),

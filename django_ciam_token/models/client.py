@@ -1,4 +1,4 @@
-"""Clients: the applications that may have tokens, and their secrets."""
+"""Clients: the applications that may get tokens, and their secrets."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 else:
     _CharField = models.CharField
 
-# Only characters that form-encoding leaves alone: libraries that encode them inside Basic and
-# libraries that forget to then send the same.
+# Only characters that form-encoding does not change. Some libraries encode the client_id for Basic and
+# some forget to: with these characters both send the same.
 validate_client_id = RegexValidator(
     r"\A[A-Za-z0-9._~-]+\Z",
     _("Use only letters, digits and the characters . _ ~ -"),
@@ -44,7 +44,7 @@ def new_client_id() -> str:
 
 
 def default_scope() -> str:
-    """Return the scope of a client of which nothing else was said."""
+    """Return the scope of a client for which none was given."""
     return "openid"
 
 
@@ -62,7 +62,7 @@ def validate_scope(value: str) -> None:
 
 
 def validate_origins(value: str) -> None:
-    """Accept only origins as browsers write them (RFC 6454 §6.2): others would never match."""
+    """Accept only origins in the form that browsers send (RFC 6454 §6.2): others would never match."""
     for origin in value.split():
         if not _ORIGIN.fullmatch(origin) or origin.endswith(_DEFAULT_PORTS[origin.partition(":")[0]]):
             raise ValidationError(
@@ -72,22 +72,22 @@ def validate_origins(value: str) -> None:
 
 
 def validate_lifetime(value: timedelta) -> None:
-    """Accept only lifetimes that end; JWTs count whole seconds."""
+    """Accept only finite lifetimes of at least a second: JWTs count whole seconds."""
     if not timedelta(seconds=1) <= value <= timedelta(days=3660):
         raise ValidationError(_("A lifetime is at least a second and at most ten years."))
 
 
 def validate_grace_period(value: timedelta) -> None:
-    """Accept zero, strict one-time use, as well."""
+    """Accept zero as well: strict one-time use."""
     if value:
         validate_lifetime(value)
 
 
 class CaseSensitiveCharField(_CharField):
-    """A CharField that tells upper from lower case on every database.
+    """A CharField that distinguishes upper and lower case on every database.
 
-    MariaDB and MySQL compare without regard to case unless told otherwise, and no one collation name
-    is known to all databases.
+    By default MariaDB and MySQL ignore case when they compare, and no collation has a name that all
+    databases know.
     """
 
     def db_parameters(self, connection: Any) -> Any:
@@ -99,7 +99,7 @@ class CaseSensitiveCharField(_CharField):
 
 
 class ApplicationType(models.TextChoices):
-    """The four kinds of application; the first and last must keep a secret."""
+    """The four types of application. The first and the last must have a secret."""
 
     WEB = "web", _("Web application")
     SPA = "spa", _("Single-page application")
@@ -108,7 +108,7 @@ class ApplicationType(models.TextChoices):
 
 
 class Client(models.Model):
-    """An application that may have tokens (RFC 6749 §2)."""
+    """An application that may get tokens (RFC 6749 §2)."""
 
     client_id = CaseSensitiveCharField(
         _("client_id"), max_length=100, unique=True, default=new_client_id, validators=[validate_client_id]
@@ -197,7 +197,7 @@ class Client(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Keep a machine's ``sub``, its client_id, apart from that of a user (RFC 9700 §4.15)."""
+        """Refuse a machine whose ``sub``, its client_id, could be that of a user (RFC 9700 §4.15)."""
         super().clean()
         if self.application_type == ApplicationType.M2M and self.client_id.isdigit():
             raise ValidationError(
@@ -233,7 +233,7 @@ class Client(models.Model):
 
     @property
     def effective_refresh_token_lifetime(self) -> timedelta:
-        """How long its refresh tokens may lie unused."""
+        """How long its refresh tokens may stay unused."""
         return self.refresh_token_lifetime or ciam_settings.REFRESH_TOKEN_LIFETIME
 
     @property
@@ -243,22 +243,22 @@ class Client(models.Model):
 
     @property
     def effective_grace_period(self) -> timedelta:
-        """How long a predecessor is answered again; zero is a value of its own."""
+        """How long a predecessor gets its successor again; zero is not the same as None."""
         if self.refresh_token_grace_period is None:
             return ciam_settings.REFRESH_TOKEN_GRACE_PERIOD
         return self.refresh_token_grace_period
 
 
 class ClientSecret(models.Model):
-    """One secret of a client: never the secret, only what is needed to recognise it."""
+    """One secret of a client. Only what is needed to recognise it is stored, never the secret."""
 
     client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="secrets")
-    # "sha256$<hex>" for secrets that the service drew; any of Django's password hashes for imported ones.
+    # "sha256$<hex>" for secrets that the service made; any of Django's password hashes for imported ones.
     secret_digest = models.CharField(_("digest"), max_length=255, editable=False)
     last_four = models.CharField(_("ends with"), max_length=4, editable=False)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True, editable=False)
-    # To the hour: a write with every refresh would make this row the slowest of all.
+    # Only to the hour: if every refresh wrote it, they would all wait for this row.
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
 
     class Meta:
@@ -271,12 +271,12 @@ class ClientSecret(models.Model):
 
 
 def longest_access_token_lifetime() -> timedelta:
-    """Return how long an access token lives at most, whichever client it is for; one statement."""
+    """Return the longest lifetime of an access token, for any client; one query."""
     return _longest(access_token_lifetime=ciam_settings.ACCESS_TOKEN_LIFETIME)
 
 
 def longest_token_lifetime() -> timedelta:
-    """Return how long a JWT of either kind lives at most, whichever client it is for; one statement."""
+    """Return the longest lifetime of a JWT of either kind, for any client; one query."""
     return _longest(
         access_token_lifetime=ciam_settings.ACCESS_TOKEN_LIFETIME,
         id_token_lifetime=ciam_settings.ID_TOKEN_LIFETIME,

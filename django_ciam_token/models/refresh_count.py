@@ -1,4 +1,4 @@
-"""How many refreshes there were, by day."""
+"""The number of refreshes per day."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from django.utils.translation import gettext_lazy as _
 
 
 class RefreshCount(models.Model):
-    """The refreshes of a day (UTC), written by one shard.
+    """The refreshes of a day (UTC) that one shard has counted.
 
-    A refresh itself is no security event and writes none. Each process counts in memory and adds to one
-    of a few rows now and then; several rows, so that processes seldom wait for each other.
+    A refresh is not a security event and writes none. Each process counts in memory, and now and then adds
+    its count to one of a few rows. There are several, so that processes seldom wait for each other.
     """
 
     day = models.DateField(_("day"), editable=False)
@@ -21,7 +21,7 @@ class RefreshCount(models.Model):
         verbose_name = _("refresh count")
         verbose_name_plural = _("refresh counts")
         constraints = (models.UniqueConstraint(fields=("day", "shard"), name="ciam_refresh_count_of_day"),)
-        # Figures that the service keeps for itself: nobody is given rights to them.
+        # The service alone uses these rows, so there are no permissions for them.
         default_permissions = ()
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Sessions: one row each, however often it is refreshed."""
+"""Sessions: one row for each, no matter how often it is refreshed."""
 
 from __future__ import annotations
 
@@ -22,29 +22,30 @@ class RevocationReason(models.TextChoices):
 
 
 class SessionState(models.TextChoices):
-    """Where a session is in its life."""
+    """The state of a session."""
 
     LIVE = "live", _("live")
     IDLE_EXPIRED = "idle_expired", _("expired unused")
     """Nobody refreshed it in time."""
     EXPIRED = "expired", _("expired")
-    """It reached the end that no refresh extends."""
+    """It reached its absolute end, which no refresh extends."""
     REVOKED = "revoked", _("revoked")
 
 
 class RefreshToken(models.Model):
-    """A session (token family): the one refresh token that is current, and its circumstances.
+    """A session (token family): its current refresh token and the facts about it.
 
-    Rotation updates this row in place, so the table is as large as there are sessions, not as there
-    were refreshes. Made for 100 million rows:
+    A rotation updates this row in place, so the table grows with the number of sessions, not with the
+    number of refreshes. It is made for 100 million rows:
 
-    - The key is a UUIDv7: 16 bytes on PostgreSQL and MariaDB, drawn by any host without asking, part of the
-      token string (so a refresh needs this one index and the table can be partitioned or distributed
-      by it), and ascending, so that inserts touch few pages and a walk in key order goes from old to new.
-    - The only further indexes are for "all sessions of this user" and "the newest sessions of this
-      client". A rotation writes neither, nor any other indexed column, so on PostgreSQL it is a
-      heap-only update that no index hears of; therefore expiry has no index, and the clean-up walks
-      the key instead. The migration leaves room on each page for such updates.
+    - The key is a UUIDv7. It takes 16 bytes on PostgreSQL and MariaDB, and any host can make one without a
+      query. It is part of the token string, so a refresh needs only this index, and the table can be
+      partitioned or distributed by it. It ascends, so inserts touch few pages, and a walk in key order
+      goes from old to new.
+    - The only other indexes are for "all sessions of this user" and "the newest sessions of this client".
+      A rotation writes no indexed column, so on PostgreSQL it is a heap-only update, which changes no
+      index. For this reason expiry has no index, and the clean-up walks the key instead. The migration
+      leaves room on each page for such updates.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -55,8 +56,8 @@ class RefreshToken(models.Model):
         verbose_name=_("client"),
         db_index=False,  # The index below begins with it.
     )
-    # Deleting a user must delete the sessions: a row without a user is a machine's, and SET_NULL would
-    # turn one into the other.
+    # Deleting a user must delete the sessions. A row without a user belongs to a machine, and SET_NULL
+    # would turn a user's session into one of those.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
@@ -66,18 +67,18 @@ class RefreshToken(models.Model):
         verbose_name=_("user"),
     )
     scope = models.TextField(_("scope"))
-    """What was first granted; a narrower access token does not narrow it (RFC 6749 §6)."""
+    """The scope first granted; a narrower access token does not narrow it (RFC 6749 §6)."""
     generation = models.PositiveIntegerField(_("generation"), default=0)
-    """How many rotations there were; the only thing that order is taken from."""
+    """How many rotations there were. Only this says which of two tokens is newer."""
     secret_digest = models.BinaryField(max_length=32, editable=False)
     nonce = models.BinaryField(max_length=16, editable=False)
-    """Drawn by the last rotation: together with the predecessor it gives the current token again."""
+    """Drawn by the last rotation. From it and the predecessor the current token can be computed again."""
     session_auth_hash = models.CharField(max_length=64, blank=True, editable=False)
-    """Digest of what Django's own sessions keep: changes with the user's password."""
+    """A digest of the hash in Django's own sessions, which changes with the user's password."""
     auth_time = models.DateTimeField(_("signed in"), null=True, blank=True)
     issued_at = models.DateTimeField(_("started"))
     rotated_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)
-    """By the database's clock; only its distance from that clock is ever used."""
+    """By the database's clock, and only ever compared with that clock."""
     expires_at = models.DateTimeField(_("expires"))
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
     revoked_reason = models.CharField(
@@ -103,18 +104,18 @@ class RefreshToken(models.Model):
     def ends_at(self, client: Client) -> datetime:
         """Return when it ends if it is not refreshed again.
 
-        The absolute end is computed anew, so that shortening the setting takes effect at once.
+        The absolute end is computed, not stored, so that a shorter setting takes effect at once.
 
         Args:
-            client: whose session it is: how long sessions last is its matter.
+            client: the client of this session, which decides how long sessions last.
         """
         lifetime = client.effective_session_lifetime
         return self.expires_at if lifetime is None else min(self.expires_at, self.issued_at + lifetime)
 
     def state(self, now: datetime) -> SessionState:
-        """Return the state at an instant, which a refresh at that instant would meet.
+        """Return the state that a refresh at this instant would find.
 
-        The client must have been fetched: how long sessions last is its matter.
+        The client must have been fetched, because it decides how long sessions last.
         """
         if self.revoked_at is not None:
             return SessionState.REVOKED

@@ -10,7 +10,7 @@ class RevokedAccessToken(models.Model):
     """The ``jti`` of a revoked access token, remembered until the token would have expired anyway."""
 
     jti = models.UUIDField(primary_key=True, editable=False)
-    # Indexed: the clean-up looks for what is past, and no hot path writes here.
+    # Indexed, because the clean-up looks for expired rows. No refresh writes here.
     expires_at = models.DateTimeField(_("expires"), db_index=True, editable=False)
 
     class Meta:

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class EventType(models.TextChoices):
-    """What the audit trail tells of; an ordinary refresh is not among it."""
+    """The events that the audit trail records; an ordinary refresh is not one of them."""
 
     ISSUED = "issued", _("first tokens issued")
     REPLAYED = "replayed", _("answer given again")
@@ -22,7 +22,7 @@ class EventType(models.TextChoices):
 class SecurityEvent(models.Model):
     """One event; rows are only ever added.
 
-    It names clients, users and sessions by value: they may be gone long before their history is.
+    It stores clients, users and sessions by value: they may be deleted long before their history is.
     """
 
     event = models.CharField(_("event"), max_length=20, choices=EventType.choices)

@@ -9,20 +9,20 @@ from django.utils.translation import gettext_lazy as _
 
 
 class SigningKeyState(models.TextChoices):
-    """Where a key is in its life."""
+    """The state of a key."""
 
     PUBLISHED = "published", _("published")
-    """In the JWK Set, so that verifiers come to know it; not yet signing."""
+    """In the JWK Set, so that verifiers can fetch it; not yet signing."""
     ACTIVE = "active", _("active")
     """Signing."""
     RETIRED = "retired", _("retired")
-    """In the JWK Set for the tokens that it has signed; no longer signing."""
+    """Still in the JWK Set, for the tokens that it has signed; no longer signing."""
     REMOVED = "removed", _("removed")
-    """Gone from the JWK Set: whatever it signed is refused."""
+    """No longer in the JWK Set: all tokens that it signed are refused."""
 
 
 class SigningKey(models.Model):
-    """A key pair. Nothing stores its state: it is computed, so no job has to run for it to change."""
+    """A key pair. Its state is computed and not stored, so it changes without a job."""
 
     kid = models.CharField("kid", max_length=64, unique=True, editable=False)
     algorithm = models.CharField(_("algorithm"), max_length=10, editable=False)

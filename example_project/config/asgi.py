@@ -1,4 +1,4 @@
-"""The ASGI application of the example project; for more than a trial set ``conn_max_age`` to 0."""
+"""The ASGI application of the example project; in production set ``conn_max_age`` to 0."""
 
 import os
 

@@ -11,7 +11,7 @@ import dj_database_url
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 DEBUG = os.environ.get("DEBUG", "1") == "1"
-# Good enough to try things out on one machine; a site without DEBUG must bring its own.
+# Enough to try things out on one machine. Without DEBUG, SECRET_KEY must be set.
 SECRET_KEY = os.environ.get("SECRET_KEY") or ("example-project-only-" + "not-a-secret-" * 3 if DEBUG else "")
 ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost").split(",")
 
@@ -61,7 +61,7 @@ DATABASES = {
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # One writer at a time, readers beside it, and whoever finds the door closed waits.
+    # One writer at a time, and readers next to it. Other writers wait.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,

@@ -11,4 +11,4 @@ admin.site.unregister(User)
 
 @admin.register(User)
 class PortalUserAdmin(SessionsOfUserMixin, UserAdmin):
-    """Shows what a user is signed in with, and signs them out everywhere."""
+    """Shows where a user is signed in, and can sign them out everywhere."""

@@ -1,4 +1,4 @@
-"""How a site gives its applications their first tokens."""
+"""How a site issues the first tokens to its applications."""
 
 from django.contrib.auth import authenticate
 from django.shortcuts import get_object_or_404
@@ -15,7 +15,7 @@ from django_ciam_token.models import Client
 
 
 class LoginView(APIView):
-    """``POST /login`` with username, password and client_id; the answer is the token endpoint's."""
+    """``POST /login`` with username, password and client_id; the answer is that of the token endpoint."""
 
     authentication_classes = ()
     parser_classes = (FormParser,)

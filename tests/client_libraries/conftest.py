@@ -1,4 +1,4 @@
-"""The example project, served by WSGI and by ASGI, for client libraries that know nothing of this package."""
+"""The example project, served by WSGI and by ASGI, for client libraries that do not know this package."""
 
 import importlib.util
 import json
@@ -33,7 +33,7 @@ collect_ignore_glob = ["test_*.py"] if _missing else []
 
 @dataclass(frozen=True, kw_only=True)
 class TokenService:
-    """A running token service, and the command line of whoever operates it."""
+    """A running token service, and its operator's command line."""
 
     base_url: str
     environment: Mapping[str, str] = field(repr=False)
@@ -49,11 +49,11 @@ class TokenService:
         return f"{self.base_url}/oauth2/jwks"
 
     def create_client(self, application_type: str, scope: str = "openid profile") -> dict[str, str]:
-        """Register an application: client_id and, if it is confidential, client_secret."""
+        """Create a client; return its client_id and, if it is confidential, its client_secret."""
         return self._answer("create_client", application_type, "--type", application_type, "--scope", scope)
 
     def issue_tokens(self, client_id: str, user: str | None) -> dict[str, Any]:
-        """Begin a session; a machine's has no user."""
+        """Begin a session; that of a machine has no user."""
         for_user = [] if user is None else ["--user", user]
         return self._answer("issue_tokens", "--client", client_id, *for_user)
 
@@ -64,7 +64,7 @@ class TokenService:
         return client, self.issue_tokens(client["client_id"], user)
 
     def manage(self, *arguments: str) -> str:
-        """Run ``manage.py`` and return what it wrote."""
+        """Run ``manage.py`` and return its output."""
         finished = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=EXAMPLE_PROJECT,
@@ -96,7 +96,7 @@ def service(
         # Without it the issuer must be an https URL.
         "DEBUG": "1",
         "ALLOWED_HOSTS": "127.0.0.1",
-        # pytest-django set it to the settings of the other tests.
+        # pytest-django has set it for the other tests.
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
     running = TokenService(base_url=base_url, environment=environment)

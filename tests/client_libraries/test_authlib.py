@@ -67,7 +67,7 @@ def test_authlib_raises_invalid_grant_for_a_wrong_refresh_token(service: TokenSe
     assert raised.value.error == "invalid_grant"
 
 
-def test_authlib_gets_the_same_successor_when_it_did_not_see_the_answer(service: TokenService) -> None:
+def test_authlib_gets_the_same_successor_if_it_missed_the_answer(service: TokenService) -> None:
     client, first = service.first_tokens("spa")
 
     with oauth2_session(service, client) as session:
@@ -76,7 +76,7 @@ def test_authlib_gets_the_same_successor_when_it_did_not_see_the_answer(service:
     assert lost["refresh_token"] == seen["refresh_token"]
 
 
-def test_authlib_refreshes_by_itself_what_a_user_got_at_login(service: TokenService) -> None:
+def test_authlib_automatically_refreshes_tokens_from_a_login(service: TokenService) -> None:
     client = service.create_client("spa")
     form = {"username": service.username, "password": service.password, "client_id": client["client_id"]}
     first = requests.post(f"{service.base_url}/login", data=form, timeout=10).json()

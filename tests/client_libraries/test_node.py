@@ -14,7 +14,7 @@ pytestmark = pytest.mark.clients
 
 @pytest.fixture(scope="session")
 def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy the scripts and install their libraries beside them."""
+    """Copy the scripts and install their libraries next to them."""
     project = tmp_path_factory.mktemp("clients") / "node"
     shutil.copytree(Path(__file__).parent / "node", project, ignore=shutil.ignore_patterns("node_modules"))
     npm_install = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"]

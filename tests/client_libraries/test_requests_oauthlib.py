@@ -21,7 +21,7 @@ def _plain_http_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def credentials(client: dict[str, str], method: str) -> dict[str, Any]:
-    """Write what ``refresh_token`` takes to authenticate the client by this method."""
+    """Return the arguments with which ``refresh_token`` authenticates the client by this method."""
     if method == "client_secret_basic":
         return {"auth": HTTPBasicAuth(client["client_id"], client["client_secret"])}
     return {name: client[name] for name in ("client_id", "client_secret") if name in client}
@@ -84,7 +84,7 @@ def test_requests_oauthlib_raises_invalid_grant_for_a_wrong_refresh_token(servic
     assert raised.value.error == "invalid_grant"
 
 
-def test_requests_oauthlib_refreshes_by_itself_before_a_request(service: TokenService) -> None:
+def test_requests_oauthlib_refreshes_automatically_before_a_request(service: TokenService) -> None:
     client, first = service.first_tokens("web")
     updates: list[dict[str, Any]] = []
 

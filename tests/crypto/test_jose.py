@@ -51,7 +51,7 @@ def part(token, position):
 
 
 @pytest.mark.parametrize("algorithm", SIGNING_ALGORITHMS)
-def test_what_is_signed_is_verified_with_the_public_jwk(pairs, algorithm):
+def test_a_signed_token_is_verified_with_the_public_jwk(pairs, algorithm):
     pair, jwk = pairs[algorithm]
     claims = {"sub": "42", "scope": ["openid"], "iat": 1636449231, "nested": {"ünïcode": "✓"}}
 
@@ -62,7 +62,7 @@ def test_what_is_signed_is_verified_with_the_public_jwk(pairs, algorithm):
 
 
 @pytest.mark.parametrize("algorithm", SIGNING_ALGORITHMS)
-def test_what_was_altered_is_not_verified(pairs, algorithm):
+def test_an_altered_token_is_not_verified(pairs, algorithm):
     pair, jwk = pairs[algorithm]
     header, _, signature = jose.sign({"sub": "42"}, key=pair).split(".")
     forged = base64.urlsafe_b64encode(b'{"sub":"43"}').rstrip(b"=").decode()
@@ -81,7 +81,7 @@ def test_the_header_is_kid_typ_alg_in_this_order(pairs, algorithm, typ):
     assert part(token, 0) == f'{{"kid":"{jwk["kid"]}","typ":"{typ}","alg":"{algorithm}"}}'.encode()
 
 
-def test_typ_is_jwt_unless_said_otherwise(pairs):
+def test_typ_is_jwt_by_default(pairs):
     token = jose.sign({}, key=pairs["EdDSA"][0])
 
     assert jwt.get_unverified_header(token)["typ"] == "JWT"
@@ -105,7 +105,7 @@ def test_a_public_jwk_has_these_members_in_this_order(pairs, algorithm):
     assert not PRIVATE_MEMBERS & set(jwk)
 
 
-def test_in_order_leaves_out_what_is_not_public():
+def test_in_order_leaves_out_private_members():
     jwk = {"alg": "RS256", "d": "private", "n": "n", "p": "private", "kid": "k", "e": "AQAB", "kty": "RSA"}
 
     assert list(jose.in_order(jwk).items()) == [
@@ -178,7 +178,7 @@ def test_a_generated_key_is_pkcs_8_pem():
 
 
 @pytest.mark.parametrize("algorithm", ["", "none", "HS256", "ES384", "rs256"])
-def test_no_key_is_made_for_an_algorithm_that_is_not_served(algorithm):
+def test_no_key_is_made_for_an_unsupported_algorithm(algorithm):
     with pytest.raises(ValueError, match=f"cannot make a key for {algorithm!r}"):
         jose.generate_private_key(algorithm)
 
@@ -196,14 +196,14 @@ def test_no_key_is_made_for_an_algorithm_that_is_not_served(algorithm):
         ((1, 2), [1, 2]),
     ],
 )
-def test_a_claim_may_be_whatever_django_writes_as_json(pairs, value, written):
+def test_a_claim_may_have_any_type_that_django_writes_as_json(pairs, value, written):
     token = jose.sign({"claim": value}, key=pairs["EdDSA"][0])
 
     assert json.loads(part(token, 1)) == {"claim": written}
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes"], ids=["object", "set", "bytes"])
-def test_a_claim_that_is_no_json_is_a_type_error(pairs, value):
+def test_a_claim_that_json_can_not_hold_is_a_type_error(pairs, value):
     with pytest.raises(TypeError, match="not JSON serializable"):
         jose.sign({"claim": value}, key=pairs["EdDSA"][0])
 
@@ -221,7 +221,7 @@ def test_the_repr_of_a_pair_does_not_show_the_private_key(pairs):
     assert repr(pair) == f"SigningKeyPair(kid='{jwk['kid']}', algorithm='EdDSA')"
 
 
-def test_a_time_that_is_no_whole_number_is_not_verified():
+def test_a_token_with_a_time_that_is_not_a_whole_number_is_not_verified():
     pem = jose.generate_private_key("ES256")
     private_key = jose.parse_private_key(pem)
     jwk = jose.public_jwk(private_key, "ES256")

@@ -18,7 +18,7 @@ TOKEN = GenuineToken(
 NONCE = bytes(range(16))
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-# What clients hold: a change of any of these three signs out every session there is.
+# Clients hold such tokens: a change of any of these three signs out every session.
 TOKEN_TEXT = (
     "ciam_rt1_AZAWPYaUc5uupZZsJvitkQAAAAeAgYKDhIWGh4iJiouMjY6PkJGSk5SVlpeYmZqbnJ2en8z8layDwvJUfuayCgnd2gA"
 )
@@ -28,12 +28,12 @@ SUCCESSOR_TEXT = (
 SUCCESSOR_SECRET = "d3721f502ce40636c796aa2337bce881694a128b97511a282a6bf2988cece6c1"
 
 
-def test_the_format_is_the_one_that_clients_hold():
+def test_the_format_of_issued_tokens_never_changes():
     assert refresh_token_string.encode(TOKEN, KEY) == TOKEN_TEXT
     assert refresh_token_string.authenticate(TOKEN_TEXT, [KEY]) == TOKEN
 
 
-def test_the_derivation_of_successors_is_the_one_that_clients_hold():
+def test_the_derivation_of_successors_never_changes():
     successor = refresh_token_string.successor(TOKEN, nonce=NONCE, key=KEY)
 
     assert successor == GenuineToken(
@@ -56,7 +56,7 @@ def test_a_token_is_a_prefix_and_base64url_of_family_generation_secret_and_mac()
 
 
 @pytest.mark.parametrize("generation", [0, 1, 2**31 - 1, 2**32 - 1])
-def test_what_was_written_is_read_again(generation):
+def test_an_encoded_token_is_decoded_again(generation):
     token = GenuineToken(
         session_id=uuid.uuid4(), generation=generation, secret=refresh_token_string.new_secret()
     )
@@ -65,9 +65,9 @@ def test_what_was_written_is_read_again(generation):
 
 
 @pytest.mark.parametrize("position", range(len(TOKEN_TEXT)))
-def test_changing_any_one_character_makes_it_not_genuine(position):
-    # All other characters at each place: among them those that differ only in the two spare bits
-    # of the last one.
+def test_a_token_with_one_changed_character_is_not_genuine(position):
+    # Every other character in each place, including those that differ only in the two spare bits of
+    # the last one.
     for character in set(ALPHABET) - {TOKEN_TEXT[position]}:
         changed = TOKEN_TEXT[:position] + character + TOKEN_TEXT[position + 1 :]
 
@@ -75,7 +75,7 @@ def test_changing_any_one_character_makes_it_not_genuine(position):
             refresh_token_string.authenticate(changed, [KEY])
 
 
-def test_the_spare_bits_of_the_last_character_are_refused_though_they_decode_to_the_same_bytes():
+def test_a_token_with_other_spare_bits_is_refused_although_it_decodes_to_the_same_bytes():
     last = ALPHABET.index(TOKEN_TEXT[-1])
     others = [TOKEN_TEXT[:-1] + ALPHABET[last ^ bits] for bits in (1, 2, 3)]
 
@@ -113,12 +113,12 @@ def test_the_spare_bits_of_the_last_character_are_refused_though_they_decode_to_
         TOKEN_TEXT + TOKEN_TEXT,
     ],
 )
-def test_what_this_service_never_writes_is_not_genuine(text):
+def test_a_string_that_this_service_never_makes_is_not_genuine(text):
     with pytest.raises(NotGenuine):
         refresh_token_string.authenticate(text, [KEY])
 
 
-def test_plus_and_slash_are_refused_even_where_they_mean_the_same_bytes():
+def test_plus_and_slash_are_refused_even_if_they_decode_to_the_same_bytes():
     token = GenuineToken(session_id=TOKEN.session_id, generation=0, secret=b"\xfb\xff\xbf" * 10 + b"\xff\xff")
     text = refresh_token_string.encode(token, KEY)
     standard = text[:9] + text[9:].replace("-", "+").replace("_", "/")
@@ -182,14 +182,14 @@ def test_the_successor_does_not_depend_on_the_mac_key():
     assert refresh_token_string.successor(TOKEN, nonce=NONCE, key=other).secret.hex() == SUCCESSOR_SECRET
 
 
-def test_secrets_and_nonces_are_drawn_anew_each_time():
+def test_secrets_and_nonces_differ_each_time():
     assert len(refresh_token_string.new_secret()) == 32
     assert len(refresh_token_string.new_nonce()) == 16
     assert len({refresh_token_string.new_secret() for _ in range(100)}) == 100
     assert len({refresh_token_string.new_nonce() for _ in range(100)}) == 100
 
 
-def test_the_database_keeps_the_sha_256_of_a_secret():
+def test_the_database_stores_the_sha_256_of_a_secret():
     secret = refresh_token_string.new_secret()
     kept = refresh_token_string.digest(secret)
 

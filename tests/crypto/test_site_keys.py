@@ -31,7 +31,7 @@ every_way_to_list_secrets = pytest.mark.parametrize("with_secrets", [as_secret_k
 
 
 @every_way_to_list_secrets
-def test_tokens_of_a_fallback_secret_are_accepted_and_new_ones_are_signed_with_the_first(with_secrets):
+def test_tokens_signed_with_a_fallback_secret_are_accepted_and_new_ones_use_the_first(with_secrets):
     with with_secrets(OLD):
         old_token = refresh_token_string.encode(TOKEN, site_keys.token_keys()[0])
 
@@ -48,7 +48,7 @@ def test_tokens_of_a_fallback_secret_are_accepted_and_new_ones_are_signed_with_t
 
 
 @every_way_to_list_secrets
-def test_what_a_fallback_secret_encrypted_is_decrypted_until_the_secret_is_removed(with_secrets):
+def test_a_text_encrypted_with_a_fallback_secret_is_decrypted_until_that_is_removed(with_secrets):
     with with_secrets(OLD):
         ciphertext = site_keys.encrypt(b"private", purpose=site_keys.SIGNING_KEY)
         assert site_keys.is_encrypted_with_current_secret(ciphertext, purpose=site_keys.SIGNING_KEY)
@@ -64,7 +64,7 @@ def test_what_a_fallback_secret_encrypted_is_decrypted_until_the_secret_is_remov
             site_keys.decrypt(ciphertext, purpose=site_keys.SIGNING_KEY)
 
 
-def test_secrets_of_their_own_take_the_place_of_secret_key():
+def test_the_setting_secrets_replaces_secret_key():
     by_secret_key = site_keys.token_keys()
 
     with as_secrets(NEW):
@@ -79,7 +79,7 @@ def test_secrets_of_their_own_take_the_place_of_secret_key():
     ("made_for", "asked_for"),
     [(site_keys.SIGNING_KEY, site_keys.SHOWN_ONCE), (site_keys.SHOWN_ONCE, site_keys.SIGNING_KEY)],
 )
-def test_what_was_made_for_one_purpose_is_of_no_use_for_another(made_for, asked_for):
+def test_a_text_encrypted_for_one_purpose_is_useless_for_another(made_for, asked_for):
     ciphertext = site_keys.encrypt(b"private", purpose=made_for)
 
     with pytest.raises(Undecryptable):
@@ -112,7 +112,7 @@ def test_the_same_plaintext_is_never_encrypted_the_same_way_twice():
     assert "private" not in first
 
 
-def test_what_is_too_old_is_not_decrypted(monkeypatch):
+def test_a_text_that_is_too_old_is_not_decrypted(monkeypatch):
     ciphertext = site_keys.encrypt(b"private", purpose=site_keys.SHOWN_ONCE)
     now = time.time()
 
@@ -126,7 +126,7 @@ def test_what_is_too_old_is_not_decrypted(monkeypatch):
 
 
 @pytest.mark.parametrize("spoil", [lambda text: text[:-4] + "AAA=", lambda text: text[:30], lambda text: ""])
-def test_what_was_altered_is_not_decrypted(spoil):
+def test_an_altered_text_is_not_decrypted(spoil):
     ciphertext = site_keys.encrypt(b"private", purpose=site_keys.SIGNING_KEY)
 
     with pytest.raises(Undecryptable):

@@ -1,4 +1,4 @@
-"""What was won on the path of a refresh stays won: nothing is made, parsed or kept again and again."""
+"""A refresh stays fast: it compiles and parses nothing again, and keeps nothing in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def refresh_again(web_client, first_tokens, refresh):
-    """Return a function that goes on with the token of its last answer."""
+    """Return a function that refreshes with the token of its last answer."""
     tokens = [first_tokens["refresh_token"]]
 
     def again():
@@ -38,9 +38,9 @@ def refresh_again(web_client, first_tokens, refresh):
     return again
 
 
-def test_no_refresh_makes_sql_or_parses_a_key(refresh_again, monkeypatch):
+def test_no_refresh_compiles_sql_or_parses_a_key(refresh_again, monkeypatch):
     def never(*arguments, **others):
-        raise AssertionError("this takes longer than all the rest")
+        raise AssertionError("this takes longer than everything else")
 
     monkeypatch.setattr(SQLCompiler, "as_sql", never)
     monkeypatch.setattr(SQLUpdateCompiler, "as_sql", never)
@@ -57,19 +57,19 @@ def test_no_refresh_opens_a_cursor(refresh_again, monkeypatch):
 
     refresh_again()
 
-    # On SQLite Django's BEGIN is a statement like any other.
+    # On SQLite Django executes BEGIN like any other statement.
     assert len(opened) == (connection.vendor == "sqlite")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_that_was_closed_takes_its_cursors_along(refresh_again):
+def test_the_cursors_of_a_closed_connection_are_not_reused(refresh_again):
     connection.close()
 
     refresh_again()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_cursors_are_opened_anew_for_another_time_zone_and_for_who_logs(
+def test_another_time_zone_and_query_logging_get_new_cursors(
     refresh_again, web_client, first_tokens, settings, django_assert_num_queries
 ):
     session_id = RefreshToken.objects.get().pk
@@ -93,7 +93,7 @@ def test_refreshes_leave_nothing_in_memory(refresh_again, traces):
         before = kept_bytes()
         for _ in range(100):
             refresh_again()
-        # What these tests themselves have written down.
+        # The tests record these themselves.
         for written in (traces.secrets, traces.logged, traces.signalled):
             written.clear()
         after = kept_bytes()
@@ -104,9 +104,9 @@ def test_refreshes_leave_nothing_in_memory(refresh_again, traces):
 
 
 def kept_bytes():
-    """Return what was allocated and is in use, but not within three calls of Django's test client.
+    """Return the size of all allocated memory, except what Django's test client allocated within three calls.
 
-    It connects a receiver anew for each request, and of each time Django keeps a finalizer.
+    It connects a receiver for each request, and Django keeps a finalizer for every one of them.
     """
     gc.collect()
     client = tracemalloc.Filter(False, test_client.__file__, all_frames=True)
@@ -115,7 +115,7 @@ def kept_bytes():
 
 
 def test_a_refresh_allocates_little(refresh_again):
-    """Seen: about 90 KiB at the most at a time, Django's test client included."""
+    """Measured: at most about 90 KiB at a time, including Django's test client."""
     tracemalloc.start()
     try:
         refresh_again()
@@ -131,7 +131,10 @@ def test_a_refresh_allocates_little(refresh_again):
 
 
 def test_a_refresh_calls_few_functions(refresh_again):
-    """Seen: 1,100 to 1,700 by version and database, Django's test client included; 4,500 with querysets."""
+    """Measured: 1,100 to 1,700, depending on version and database; 4,500 with querysets.
+
+    Django's test client is included.
+    """
     calls = 0
 
     def count(frame, event, argument):
@@ -148,7 +151,7 @@ def test_a_refresh_calls_few_functions(refresh_again):
     assert calls < 3000
 
 
-def test_what_is_read_is_what_the_orm_reads(web_client, first_tokens, refresh):
+def test_a_statement_reads_the_same_as_the_orm(web_client, first_tokens, refresh):
     refresh(web_client, first_tokens["refresh_token"])
     row = RefreshToken.objects.select_related("user").get()
 
@@ -163,7 +166,7 @@ def test_what_is_read_is_what_the_orm_reads(web_client, first_tokens, refresh):
         assert seen.since_rotation is not None
 
 
-def test_a_session_of_another_client_is_not_read_along(web_client, spa_client, first_tokens):
+def test_a_session_of_another_client_is_not_read(web_client, spa_client, first_tokens):
     [session] = RefreshToken.objects.all()
 
     assert read_client(spa_client.client_id, using="default", session_id=session.pk).session is None
@@ -171,7 +174,9 @@ def test_a_session_of_another_client_is_not_read_along(web_client, spa_client, f
     assert read_client("nobody", using="default", session_id=session.pk) is None
 
 
-def test_what_is_not_needed_is_read_when_it_is_asked_for(web_client, first_tokens, django_assert_num_queries):
+def test_attributes_that_were_left_out_are_read_when_used(
+    web_client, first_tokens, django_assert_num_queries
+):
     seen = read_session(RefreshToken.objects.get().pk, using=connection.alias)
 
     with django_assert_num_queries(1):
@@ -179,7 +184,7 @@ def test_what_is_not_needed_is_read_when_it_is_asked_for(web_client, first_token
 
 
 @pytest.mark.parametrize("select", [rows._SESSION, rows._CLIENT, rows._CLIENT_AND_SESSION])
-def test_what_is_kept_of_a_statement_keeps_no_connection_of_a_thread_that_has_ended(select):
+def test_a_statement_keeps_no_connection_of_a_thread_that_has_ended(select):
     kept, connections_of_thread = Select(select._build), []
 
     def run_it():

@@ -1,14 +1,9 @@
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, connection, transaction
-from django.db.models import DateTimeField, Value
-from django.utils import timezone
 
 from django_ciam_token.database import retry as module
-from django_ciam_token.database.clock import DatabaseNow
 from django_ciam_token.database.retry import ATTEMPTS, LostRace, retry
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client
@@ -25,7 +20,7 @@ def pauses(monkeypatch):
 
 
 def failing(error, *, times):
-    """An operation that fails so many times and then succeeds; and the calls it has had."""
+    """An operation that fails a number of times and then succeeds, and the list of its calls."""
     calls = []
 
     def operation(attempt):
@@ -37,7 +32,7 @@ def failing(error, *, times):
     return operation, calls
 
 
-def test_what_succeeds_at_once_is_not_delayed(pauses):
+def test_an_operation_that_succeeds_at_once_is_not_delayed(pauses):
     operation, calls = failing(LostRace(), times=0)
 
     assert retry(operation, using="default") == "done"
@@ -47,7 +42,7 @@ def test_what_succeeds_at_once_is_not_delayed(pauses):
 @pytest.mark.parametrize(
     "error", [OperationalError("deadlock"), InterfaceError("closed"), InternalError("read-only"), LostRace()]
 )
-def test_a_refusal_of_the_database_is_retried_after_ever_longer_pauses(error, pauses):
+def test_an_operation_that_the_database_refuses_is_retried_after_ever_longer_pauses(error, pauses):
     operation, calls = failing(error, times=ATTEMPTS - 1)
 
     assert retry(operation, using="default") == "done"
@@ -58,7 +53,7 @@ def test_a_refusal_of_the_database_is_retried_after_ever_longer_pauses(error, pa
 
 
 @pytest.mark.parametrize("error", [OperationalError("deadlock"), LostRace()])
-def test_in_the_end_it_is_temporarily_unavailable(error):
+def test_an_operation_that_fails_every_time_is_temporarily_unavailable(error):
     operation, calls = failing(error, times=ATTEMPTS)
 
     with pytest.raises(TemporarilyUnavailable):
@@ -101,7 +96,7 @@ def test_a_connection_that_the_server_has_dropped_is_replaced():
     assert retry(lambda _: Client.objects.get().name, using="default") == "before"
 
 
-def test_a_connection_that_can_not_even_be_closed_is_no_obstacle(monkeypatch):
+def test_a_connection_that_can_not_be_closed_does_not_stop_the_retry(monkeypatch):
     def fail():
         raise OperationalError(2006, "")
 
@@ -111,7 +106,7 @@ def test_a_connection_that_can_not_even_be_closed_is_no_obstacle(monkeypatch):
     assert retry(operation, using="default") == "done"
 
 
-def test_the_log_names_class_and_code_but_not_the_message(traces):
+def test_the_log_has_the_class_and_code_of_an_error_but_not_its_message(traces):
     class Deadlock(Exception):
         sqlstate = "40P01"
 
@@ -127,19 +122,3 @@ def test_the_log_names_class_and_code_but_not_the_message(traces):
     assert "Deadlock 40P01" in text
     assert "Quoting 1213" in text
     assert "hunter2" not in text
-
-
-def test_the_databases_clock_is_in_utc_whatever_the_server_believes(settings):
-    ClientFactory()
-    if connection.vendor == "mysql":
-        with connection.cursor() as cursor:
-            cursor.execute("SET time_zone = '+09:00'")
-
-    now = Client.objects.annotate(now=DatabaseNow()).values_list("now", flat=True).get()
-
-    assert abs(now - timezone.now()) < timedelta(seconds=30)
-    stored = Client.objects.annotate(
-        difference=DatabaseNow() - Value(timezone.now(), output_field=DateTimeField())
-    )
-    assert abs(stored.get().difference) < timedelta(seconds=30)
-    connection.close()

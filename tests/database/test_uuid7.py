@@ -39,13 +39,13 @@ def test_later_ones_sort_after_earlier_ones(monkeypatch):
     assert [str(identifier) for identifier in identifiers] == sorted(map(str, identifiers))
 
 
-def test_those_of_one_millisecond_differ(monkeypatch):
+def test_two_of_the_same_millisecond_differ(monkeypatch):
     monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_000_000_000_000)
 
     identifiers = {uuid7() for _ in range(1_000)}
 
     assert len(identifiers) == 1_000
-    # The random part is drawn whole: each of its 74 bits is seen both set and unset.
+    # Every one of the 74 random bits is seen both set and unset.
     seen_set = seen_unset = 0
     for identifier in identifiers:
         seen_set |= identifier.int

@@ -1,7 +1,7 @@
-"""Faults under load: whatever dies between a client and its database, who retries is still signed in.
+"""Faults under load: whatever fails between a client and its database, a client that retries stays signed in.
 
-``python -m tests.faults`` runs real gunicorn workers on real databases, lets many clients refresh in
-chains, breaks things meanwhile, and prints one table.
+``python -m tests.faults`` runs real gunicorn workers on real databases. Many clients refresh in chains while
+it breaks things, and at the end it prints one table.
 
     __main__, test_faults
     campaign  table

@@ -1,4 +1,4 @@
-"""``python -m tests.faults``: run the faults, print the table, exit non-zero if anything was broken."""
+"""``python -m tests.faults``: run the faults, print the table, exit non-zero if a promise was broken."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.faults.stage import Row
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="what is drawn at random; 1 if left out")
-    parser.add_argument("--quick", action="store_true", help="a few minutes in all")
+    parser.add_argument("--seed", type=int, default=1, help="the seed of everything random; default 1")
+    parser.add_argument("--quick", action="store_true", help="a short run of a few minutes")
     parser.add_argument("--databases", nargs="+", choices=DATABASES, default=list(DATABASES))
-    parser.add_argument("--faults", nargs="+", type=int, help="only these groups")
+    parser.add_argument("--faults", nargs="+", type=int, help="run only these groups")
     parser.add_argument("--clients", type=int)
-    parser.add_argument("--refreshes", type=int, help="at least so many for each group of faults")
+    parser.add_argument("--refreshes", type=int, help="the least number of refreshes per group of faults")
     arguments = parser.parse_args()
 
     size = campaign.QUICK if arguments.quick else campaign.FULL
@@ -34,7 +34,7 @@ def main() -> int:
         for problem in row.problems:
             print(f"    {problem}", flush=True)
 
-    # Whoever ends the harness ends its servers.
+    # A signal that ends the harness must end its servers as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     rows = campaign.run(
         arguments.databases,

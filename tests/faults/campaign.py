@@ -33,10 +33,10 @@ def run(
     chosen: Callable[[Fault], bool] = lambda fault: True,
     tell: Callable[[int, Row], None] = lambda group, row: None,
 ) -> list[tuple[int, Row]]:
-    """Run the faults and return the rows of the table; the faults of one group share its refreshes."""
+    """Run the faults and return the rows of the table. The faults of a group share its refreshes."""
     rows: list[tuple[int, Row]] = []
     folder = Path(tempfile.mkdtemp(prefix="ciam-faults-"))
-    # Servers that run as somebody else must get through.
+    # Servers that run as another user must be able to enter the folder.
     folder.chmod(0o755)
     is_well = False
     try:
@@ -63,14 +63,14 @@ def run(
                 tell(fault.group, row)
         is_well = not any(row.problems for _, row in rows)
     finally:
-        # Otherwise the servers' logs are of interest.
+        # If there were problems, the servers' logs are kept.
         if is_well:
             shutil.rmtree(folder, ignore_errors=True)
     return rows
 
 
 def _with_databases(name: str, faults: Sequence[Fault], folder: Path) -> Iterator[tuple[Fault, Database]]:
-    """Start a database once for all faults, except for those that need one with a disk of its own."""
+    """Start a database once for all faults, except those that need a database on its own disk."""
     with _running(name, folder / name) as database:
         for fault in faults:
             if not fault.small_disk:
@@ -92,11 +92,11 @@ def _running(name: str, folder: Path) -> Iterator[Database]:
 
 @contextmanager
 def _small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a file system that is quickly filled."""
+    """Mount a small file system, which is filled quickly."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={_SMALL_DISK},mode=755", "tmpfs", str(folder)]
     if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        raise NotThere("a disk that can be filled needs the right to mount one: run as root")
+        raise NotThere("mounting a small disk needs root")
     try:
         yield folder
     finally:

@@ -1,13 +1,13 @@
-"""Clients that refresh in chains, by the rules that any client can follow, and that keep account of it.
+"""Clients that refresh in chains, by rules that any client can follow, and record the results.
 
-A chain uses the refresh token of its last answer. When no answer comes (the connection is reset, time runs
-out, or the answer is 503) it sends the same request again, with ever longer pauses, for at most the grace
-period. What was answered is never sent again.
+A chain uses the refresh token of its last answer. If it gets no answer (the connection is reset, time runs
+out, or the answer is 503), it sends the same request again, with ever longer pauses, for at most the grace
+period. It never repeats a request that was answered.
 
-Clients refresh every few minutes. Chains pause only for as long as it takes others to have their turn, so
-that the servers are never idle, and never so busy that nobody is answered in time. A request that a client
-gave up on is over before its next refresh; each chain therefore waits for the end of such requests before it
-goes on. An answer that such a straggler brings must be the one that was given to the repetition.
+Real clients refresh every few minutes. Chains pause only while others have their turn, so that the servers
+are never idle, and never so busy that they answer nobody in time. In real life a request that a client has
+given up on is over before the next refresh, so each chain waits for such stragglers before it continues. The
+answer to a straggler must be the same as the answer to its repetition.
 """
 
 from __future__ import annotations
@@ -31,48 +31,48 @@ _INVALID_GRANT: Final = {"error": "invalid_grant"}
 
 
 class Lost(Exception):
-    """A client that did everything right has no working token any more."""
+    """A client that followed the rules no longer has a working token."""
 
 
 @dataclass
 class Tally:
-    """What the table tells of one fault."""
+    """The counts of one fault in the table."""
 
     requests: int = 0
     refreshes: int = 0
     retries: int = 0
     unavailable: int = 0
-    """503, which the service promises to answer when its database refuses."""
+    """Answers of 503, which the service promises when its database refuses."""
     unanswered: int = 0
     replays: int = 0
     lost: int = 0
     wrongly_accepted: int = 0
     errors: int = 0
-    """5xx other than 503."""
+    """Answers of 5xx other than 503."""
     thefts: int = 0
-    """Reuses of a superseded token, which all have to be refused."""
+    """Reuses of a superseded token, which must all be refused."""
     remarks: list[str] = field(default_factory=list)
 
     def remark(self, text: str) -> None:
-        """Say what broke, the first few times."""
+        """Record what broke, the first few times."""
         if len(self.remarks) < 10:
             self.remarks.append(text)
 
 
 @dataclass
 class Service:
-    """Where the clients send their requests, and what they authenticate with."""
+    """Where the clients send their requests, and how they authenticate."""
 
     ports: list[int]
-    """Of which a request takes any."""
+    """Each request goes to a random one."""
     rng: random.Random
     tally: Tally
     secret: str
     copies: int = 1
     copied: float = 1.0
-    """Which share of the requests is sent as so many copies."""
+    """The share of the requests that are sent in several copies."""
     at_once: int = 80
-    """How many clients at most wait for an answer; the others pause, as all clients do between refreshes."""
+    """How many clients may wait for an answer at once; the others pause, as clients do between refreshes."""
     on_answer: Callable[[Answer], None] = lambda answer: None
 
     def __post_init__(self) -> None:
@@ -116,7 +116,7 @@ class Chain:
                     await self.step()
 
     async def step(self) -> None:
-        """Refresh once, whatever it takes."""
+        """Refresh once, with as many attempts as needed."""
         try:
             await self.refresh()
         except Lost as reason:
@@ -140,14 +140,14 @@ class Chain:
                 f"{len(successors)} successors of generation {self.generation}: {found}"
             )
         self.generation += 1
-        # The one to go on with, and enough to steal from.
+        # The successor for the next refresh, and enough old tokens for a thief to steal one.
         self.tokens = [*self.tokens[-7:], successor]
         self.service.tally.refreshes += 1
         for answer in answers:
             self.service.on_answer(answer)
 
     async def reuse(self) -> None:
-        """Present a token that was superseded long ago: refused, and the session has ended."""
+        """Present a token that was superseded long ago: it must be refused, and the session must end."""
         self.service.tally.thefts += 1
         for token in (self.service.rng.choice(self.tokens[:-2]), self.tokens[-1]):
             answers = await self.present(token)
@@ -160,7 +160,7 @@ class Chain:
                     self.service.tally.remark(f"a reuse was answered {answer.status} {answer.body}")
 
     async def present(self, token: str) -> list[Answer]:
-        """Send a request until it is answered; more than one answer comes if copies of it are sent."""
+        """Send a request until it is answered; copies of it get an answer each."""
         service, tally = self.service, self.service.tally
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + PATIENCE
@@ -176,7 +176,7 @@ class Chain:
             pause = min(2 * pause, 2.0)
 
     async def _attempt(self, token: str) -> list[Answer]:
-        """Send a request once to each of some hosts; return what was answered but for 503."""
+        """Send a request once to each of some hosts; return the answers other than 503."""
         service, tally = self.service, self.service.tally
         copies = service.copies if service.rng.random() < service.copied else 1
         requests = {
@@ -223,7 +223,7 @@ class Chain:
 
 
 class RobbedChain(Chain):
-    """A session of which a thief holds an old token, and uses it in the midst of the load."""
+    """A session with a thief, who uses an old token of it in the middle of the load."""
 
     def __init__(self, service: Service, client_id: str, token: str) -> None:
         super().__init__(service, client_id, token)

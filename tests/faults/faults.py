@@ -1,4 +1,4 @@
-"""The faults: how a site is set up for each, and what is done to it while its clients refresh."""
+"""The faults: how the site is set up for each, and what happens to it while its clients refresh."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _NOT_GALERA: Final = ("postgresql", "mariadb", "sqlite")
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A fault by the number and name it has in the table."""
+    """A fault, with its number and name in the table."""
 
     group: int
     name: str
     databases: tuple[str, ...]
     quick: tuple[str, ...] | None = None
-    """The databases that a quick run tries it on, if not all: for some it shows little that others don't."""
+    """The databases for a quick run, if not all: on some a fault shows little that it does not on others."""
     plan: Plan
     strike: Strike
     small_disk: bool = False
-    """Whether the database lives on a file system of its own that can be filled."""
+    """Whether the database is on its own small file system, which can be filled."""
     pooled: int = 0
-    """Through how many server connections of a pgbouncer the site works."""
+    """The number of server connections of pgbouncer; 0 for no pgbouncer."""
 
     @contextmanager
     def set_up(self, database: Database) -> Iterator[Plan]:
@@ -66,7 +66,7 @@ class Fault:
 
 
 async def nothing(stage: Stage) -> None:
-    """Leave it to the way the site was set up."""
+    """Do nothing: the fault is in the way the site was set up."""
     stage.strikes += 1
 
 
@@ -75,7 +75,7 @@ async def kill_workers(stage: Stage) -> None:
 
 
 async def restart_database(stage: Stage) -> None:
-    """Kill a node, let it be gone for a moment, and start it again."""
+    """Kill a node, wait a moment, and start it again."""
 
     def restart() -> None:
         node = stage.rng.randrange(stage.database.nodes)
@@ -105,7 +105,7 @@ async def hold_locks(stage: Stage) -> None:
 
 
 async def drop_connections(stage: Stage) -> None:
-    """Cut the site's connections at the server, wherever they are: in a statement or in a COMMIT."""
+    """Cut the site's connections at the server at any moment: in a statement or in a COMMIT."""
     database = stage.database
 
     def drop() -> None:
@@ -135,7 +135,7 @@ async def refuse_commits(stage: Stage) -> None:
 
 
 async def _beneath(stage: Stage, trigger: Callable[[Database], AbstractContextManager[None]]) -> None:
-    """Leave a trigger in the database until the end."""
+    """Keep a trigger in the database until the end."""
     made = trigger(stage.database)
     await asyncio.to_thread(made.__enter__)
     stage.strikes += 1
@@ -147,7 +147,7 @@ async def _beneath(stage: Stage, trigger: Callable[[Database], AbstractContextMa
 
 
 async def step_clocks(stage: Stage) -> None:
-    """Set the hosts' clocks: half a minute ahead, half a minute behind, or standing still."""
+    """Set the hosts' clocks: half a minute ahead, half a minute behind, or stopped."""
 
     def step() -> None:
         still = datetime.now(timezone.utc).isoformat()
@@ -160,12 +160,12 @@ async def step_clocks(stage: Stage) -> None:
 
 
 async def rotate_everything(stage: Stage) -> None:
-    """Replace signing key, client secret and SECRET_KEY as the README says."""
+    """Replace signing key, client secret and SECRET_KEY as the README describes."""
     site = stage.site
     kept: list[str] = []
 
     async def tell_all() -> None:
-        # One host after the other, as a deployment does: the next when this one answers again.
+        # One host after the other, as in a deployment: the next one when this one answers again.
         for host in site.hosts:
             before = set(host.workers())
             host.reload()
@@ -216,13 +216,13 @@ async def refuse_writes(stage: Stage) -> None:
 
 
 def _of_postgresql(database: PostgreSQL, to: str) -> None:
-    # By its own connection, which overrides what it is about to set.
+    # On its own connection, and not to the site's database.
     database.execute(f"ALTER SYSTEM SET default_transaction_read_only = {to}", database="postgres")
     database.execute("SELECT pg_reload_conf()", database="postgres")
 
 
 async def fill_disk(stage: Stage) -> None:
-    """Leave the database not one byte, and give it back."""
+    """Leave no space on the disk of the database, and then free it again."""
     database = stage.database
     ballast = database.folder / "ballast"
 
@@ -230,14 +230,14 @@ async def fill_disk(stage: Stage) -> None:
         with suppress(OSError), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(65536))
-        # A refresh needs no new room for a long time; PostgreSQL is made to ask for some: for its WAL.
+        # For a long time a refresh needs no new space. This makes PostgreSQL ask for some, for its WAL.
         if isinstance(database, PostgreSQL):
             with suppress(_database_error()):
                 database.execute("SELECT pg_switch_wal()")
                 database.execute("CREATE TABLE filler AS SELECT * FROM generate_series(1, 100000)")
         time.sleep(stage.rng.uniform(1.0, 3.0))
         ballast.unlink(missing_ok=True)
-        # A server that rather ends than loses data is started again, as a supervisor would.
+        # A server that ends in order not to lose data is started again, as a supervisor would do.
         time.sleep(0.5)
         process = getattr(database, "process", None) or getattr(
             getattr(database, "server", None), "process", None
@@ -249,7 +249,7 @@ async def fill_disk(stage: Stage) -> None:
 
 
 async def everything(stage: Stage) -> None:
-    """Let it all happen at once."""
+    """Let several faults strike at once."""
     strikes = [kill_workers]
     if stage.database.name != "sqlite":
         strikes += [drop_connections, restart_database]
@@ -278,7 +278,7 @@ def _database_error() -> tuple[type[Exception], ...]:
 
         errors.append(MySQLdb.Error)
     if not errors:
-        raise NotThere("no driver of a database is installed")
+        raise NotThere("no database driver is installed")
     return tuple(errors)
 
 
@@ -368,7 +368,7 @@ FAULTS: Final = (
         group=4,
         name="lock time-out",
         databases=("postgresql",),
-        # Threads, so that requests which wait for a lock do not keep all others waiting.
+        # Threads, so that requests that wait for a lock do not block all others.
         plan=Plan(threads=8, options={"options": "-c lock_timeout=300ms"}),
         strike=hold_locks,
     ),

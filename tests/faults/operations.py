@@ -1,7 +1,7 @@
-"""What the operator of the site under test does, in a process that has Django.
+"""The operations of the operator of the site under test, in a process with Django.
 
-It reads one command a line and answers each with one line of JSON: ``begin N`` starts N sessions, ``rows``
-tells what became of them.
+It reads one command per line and answers each with one line of JSON: ``begin N`` starts N sessions, ``rows``
+returns their current state.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import django
 
 
 def begin(count: int) -> dict[str, Any]:
-    """Remove the sessions of before and start new ones: one half of a web, one of a mobile application."""
+    """Remove earlier sessions and start new ones: half of a web application, half of a mobile one."""
     from django.contrib.auth.models import User
     from django.core.management import call_command
     from django.utils import timezone
@@ -27,8 +27,8 @@ def begin(count: int) -> dict[str, Any]:
     call_command("migrate", verbosity=0)
     for model in (RefreshToken, Client, SigningKey):
         model.objects.all().delete()
-    # Each site has a SECRET_KEY of its own, which does not decrypt the keys of the one before. The key is
-    # an hour old, as it would be: hosts whose clocks are behind know it as active.
+    # Each site has its own SECRET_KEY, which does not decrypt the keys of the previous site. The new key is
+    # made an hour old, as in real life, so that it is also active for hosts whose clocks are behind.
     signing_keys.rotate(immediately=True, now=timezone.now() - timedelta(hours=1))
     user, _ = User.objects.get_or_create(username="alice")
     portal, secret = create_client(client_id="portal", name="Portal", application_type="web")
@@ -39,12 +39,12 @@ def begin(count: int) -> dict[str, Any]:
 
 
 def rows() -> dict[str, Any]:
-    """Return the generation of every session, why it ended if it did, and how many replays there were."""
+    """Return each session's generation and the reason if it has ended, and the number of replays."""
     from django.db import connection
 
     from django_ciam_token.models import EventType, RefreshToken, SecurityEvent
 
-    # The server may have been restarted since.
+    # The server may have been restarted in the meantime.
     connection.close()
     sessions = RefreshToken.objects.values_list("pk", "generation", "revoked_reason")
     replays = SecurityEvent.objects.filter(event=EventType.REPLAYED).count()

@@ -1,4 +1,4 @@
-"""Processes of our own: started on free loopback ports, stopped by process id."""
+"""Processes that the harness starts on free loopback ports, and stops by process id."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PORTS = range(15_000, 32_000)
 
 
 class NotThere(Exception):
-    """A program that the harness needs is missing, or does not start."""
+    """A program that the harness needs is missing or does not start."""
 
 
 def program(name: str, *folders: str) -> str:
-    """Find a program of the system; nothing is skipped because one is missing."""
+    """Find a program of the system. A missing program is an error: no fault is skipped for it."""
     path = os.pathsep.join([*folders, os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     found = shutil.which(name, path=path)
     if found is None:
@@ -32,10 +32,10 @@ def program(name: str, *folders: str) -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on, all different.
+    """Return different ports on which nothing listens.
 
-    Below those that the kernel gives to outgoing connections: one of them could take the port before the
-    server does that it is meant for.
+    They are below those that the kernel gives to outgoing connections, because such a connection could take a
+    port before the server does.
     """
     ports: list[int] = []
     for port in random.sample(_PORTS, len(_PORTS)):
@@ -48,7 +48,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def wait_until(is_so: Callable[[], bool], what: str, *, seconds: float = SECONDS_TO_START) -> None:
-    """Wait for something, but not for ever."""
+    """Wait for something, but not forever."""
     give_up_at = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > give_up_at:
@@ -57,14 +57,14 @@ def wait_until(is_so: Callable[[], bool], what: str, *, seconds: float = SECONDS
 
 
 def listens(port: int) -> bool:
-    """Tell whether anybody accepts connections on a port of this host."""
+    """Tell whether something accepts connections on a port of this host."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def unprivileged(name: str) -> dict[str, object]:
-    """Return what makes a server that refuses to be root run as somebody else, if we are root."""
+    """Return arguments that, if we are root, run a server as another user: some refuse to run as root."""
     if os.geteuid() != 0:
         return {}
     account = pwd.getpwnam(name)
@@ -72,14 +72,14 @@ def unprivileged(name: str) -> dict[str, object]:
 
 
 def give_to(name: str, folder: Path) -> None:
-    """Hand a folder and all in it to the account that its server runs as."""
+    """Give a folder and its contents to the user that its server runs as."""
     if identity := unprivileged(name):
         for path in (folder, *folder.rglob("*")):
             os.chown(path, identity["user"], identity["group"], follow_symlinks=False)  # type: ignore[arg-type]
 
 
 class Process:
-    """One process that can be started again and again; its output is appended to a file."""
+    """A process that can be started again and again. Its output is appended to a file."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class Process:
         return self._popen is not None and self._popen.poll() is None
 
     def start(self, *arguments: str) -> None:
-        """Start it; `arguments` are added for this time only."""
+        """Start it, this time with additional `arguments`."""
         assert not self.is_running()
         identity = unprivileged(self._account) if self._account else {}
         with self.log.open("ab") as output:
@@ -121,7 +121,7 @@ class Process:
             )
 
     def wait_until(self, is_so: Callable[[], bool]) -> None:
-        """Wait for a sign of life, or tell how the process ended."""
+        """Wait for a sign of life; if the process ends first, raise with the end of its output."""
 
         def is_so_or_over() -> bool:
             if not self.is_running():
@@ -136,7 +136,7 @@ class Process:
             os.kill(self.pid, number)
 
     def end(self, number: signal.Signals = signal.SIGTERM, *, seconds: float = 30) -> None:
-        """Signal it and wait for its end; what does not listen is killed."""
+        """Signal it and wait for its end; kill it if it does not react."""
         if self._popen is None:
             return
         self.send(number)

@@ -1,4 +1,4 @@
-"""A TCP proxy that loses answers: after the server sent them, so that whatever they tell of has happened."""
+"""A TCP proxy that loses answers after the server has sent them, so that the refresh has happened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 
 
 class Proxy:
-    """Passes requests on; drops, cuts off or delays some of the answers."""
+    """Passes requests on, and drops, cuts off or delays some of the answers."""
 
     def __init__(
         self, targets: Sequence[int], rng: random.Random, *, dropped: float, delayed: float, delay: float
@@ -44,7 +44,7 @@ class Proxy:
             answer = await _ask(target, await _request(reader))
         fate = self._rng.random()
         if answer and fate < self.dropped:
-            # Half of them are cut off somewhere, so that a client sees a status line and no token.
+            # Half of them are cut off somewhere, so that a client sees a status line but no token.
             answer = answer[: self._rng.randrange(len(answer))] if self._rng.random() < 0.5 else b""
         elif answer and fate < self.dropped + self.delayed:
             await asyncio.sleep(self._delay)

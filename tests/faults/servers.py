@@ -1,4 +1,4 @@
-"""Databases of our own: PostgreSQL, MariaDB, a Galera cluster of three nodes, pgbouncer, and SQLite."""
+"""The databases that the harness runs: PostgreSQL, pgbouncer, MariaDB, Galera with three nodes, SQLite."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ USER = "site"
 
 
 class Database:
-    """What a site is given: an address for each of its hosts."""
+    """A database, with an address for each host of the site."""
 
     name: str
     nodes = 1
     options: dict[str, Any] = {}
-    """Django's OPTIONS of the connections."""
+    """The OPTIONS of Django's connections."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         folder.mkdir(parents=True)
-        # Servers that refuse to be root have to get in.
+        # Servers that do not run as root must be able to enter the folder.
         folder.chmod(0o755)
 
     def url(self, node: int = 0) -> str:
         raise NotImplementedError
 
     def start(self) -> None:
-        """Begin from nothing, with an empty database."""
+        """Start with a new, empty database."""
 
     def kill(self, node: int = 0) -> None:
-        """End a node without a warning: what was not committed is gone."""
+        """Kill a node without warning: everything uncommitted is lost."""
 
     def revive(self, node: int = 0) -> None:
         """Start a killed node again."""
 
     def stop(self) -> None:
-        """End all of it; harmless if some of it has ended already."""
+        """Stop everything; this is harmless if parts of it have ended already."""
 
 
 class SQLite(Database):
@@ -70,7 +70,7 @@ class PostgreSQL(Database):
                 program("postgres", *folders),
                 *("-D", str(self.data), "-p", str(self.port), "-k", str(self.data)),
                 *("-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200"),
-                # A deadlock is looked for after a second by default: clients here are in a hurry.
+                # By default PostgreSQL looks for a deadlock after a second: too late for these clients.
                 *("-c", "deadlock_timeout=50ms"),
             ],
             log=folder / "server.log",
@@ -102,7 +102,7 @@ class PostgreSQL(Database):
             connection.execute(statement)
 
     def kill(self, node: int = 0) -> None:
-        # SIGQUIT is PostgreSQL's immediate shutdown: no checkpoint, recovery from the WAL at the start.
+        # SIGQUIT: an immediate shutdown, without a checkpoint; the next start recovers from the WAL.
         self.process.end(signal.SIGQUIT)
 
     def revive(self, node: int = 0) -> None:
@@ -174,7 +174,7 @@ class MariaDB(Database):
 
 
 class MariaDBServer:
-    """One ``mariadbd`` that reads no configuration of the system."""
+    """One ``mariadbd`` that does not read the system's configuration."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
@@ -211,7 +211,7 @@ class MariaDBServer:
 
     @contextmanager
     def cursor(self) -> Iterator[Any]:
-        """Work as the server's administrator, which its read-only mode does not bind."""
+        """Return a cursor of the administrator, who may write even in read-only mode."""
         import MySQLdb
 
         connection = MySQLdb.connect(unix_socket=str(self.socket), user="root", autocommit=True)
@@ -244,11 +244,11 @@ class MariaDBServer:
 
 
 class Galera(Database):
-    """Three nodes that all take writes; a conflict between two of them shows only at COMMIT."""
+    """Three nodes that all accept writes. A conflict between two of them shows only at COMMIT."""
 
     name = "galera"
     nodes = 3
-    # As the README has it: no node is asked for a rotation that it has not heard of.
+    # As the README advises: no node is read before it has applied all earlier rotations.
     options = {**MariaDB.options, "init_command": "SET SESSION wsrep_sync_wait=1"}
 
     def __init__(self, folder: Path) -> None:
@@ -273,8 +273,8 @@ class Galera(Database):
                     *("--wsrep-sst-method=rsync", f"--wsrep-sst-receive-address=127.0.0.1:{sst}"),
                     f"--wsrep-provider-options=gmcast.listen_addr=tcp://127.0.0.1:{gmcast};"
                     f"ist.recv_addr=127.0.0.1:{ist};gcache.size=32M;"
-                    # Sooner than by default, but not so soon that on a busy machine nodes take each other for
-                    # dead: without a majority a cluster answers nobody for longer than any client waits.
+                    # Shorter than by default, but long enough that on a busy machine no node declares another
+                    # dead: a cluster without a majority answers nobody for longer than clients wait.
                     "evs.keepalive_period=PT0.5S;evs.suspect_timeout=PT3S;evs.inactive_timeout=PT8S",
                 )
             )
@@ -298,18 +298,18 @@ class Galera(Database):
 
     def revive(self, node: int = 0) -> None:
         server = self.servers[node]
-        # A node that is back before the others have missed it throws all three into confusion for up to half
-        # a minute; whoever supervises a node gives them the time.
+        # A node that is back before the others have noticed its absence confuses all three for up to half a
+        # minute, so a supervisor waits.
         others = [other for other in self.servers if other.process.is_running()]
         for other in others:
             other.process.wait_until(lambda server=other: self._has_members(server, len(others)))
-        # A node that says how far it had come is sent what it missed, not the whole database.
+        # A node that reports its last position gets only what it missed, not the whole database.
         log = server.folder / "recovery.log"
         command = [*server.process.command, "--wsrep-recover", f"--log-error={log}"]
         subprocess.run(command, check=False, capture_output=True, **unprivileged("mysql"))  # type: ignore[call-overload]
         positions = re.findall(r"Recovered position:\s*(\S+)", log.read_text(errors="replace"))
         self._join(server, *(f"--wsrep-start-position={position}" for position in positions[-1:]))
-        # A cluster that loses another node before all are in step has no majority, which only waiting cures.
+        # If the cluster lost another node before all are in sync, it would have no majority. So wait.
         for other in self.servers:
             other.process.wait_until(lambda server=other: self._is_synced(server))
 
@@ -325,13 +325,13 @@ class Galera(Database):
         return self._status(server, "wsrep_local_state_comment") == "Synced"
 
     def _has_members(self, server: MariaDBServer, number: int) -> bool:
-        """Tell whether a node is part of a majority of that many."""
+        """Tell whether a node is part of a majority with this number of members."""
         status = self._status(server, "wsrep_cluster_status")
         return status == "Primary" and self._status(server, "wsrep_cluster_size") == str(number)
 
     @staticmethod
     def _status(server: MariaDBServer, name: str) -> str | None:
-        """Return what a node says of itself; None if it does not answer."""
+        """Return a status variable of a node; None if it does not answer."""
         if not server.answers():
             return None
         with server.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""The example project as the faults find it; `tests.faults.site` says the rest through the environment."""
+"""The example project's settings for the faults; `tests.faults.site` sets the rest in the environment."""
 
 import json
 import os
@@ -10,11 +10,11 @@ from config.settings import CIAM_TOKEN, DATABASES, LOGGING
 
 _chosen: dict[str, Any] = json.loads(os.environ["FAULTS"])
 
-# Read from a file, so that a host that is told to reload finds the secrets that were rotated meanwhile.
+# Read from a file, so that a host that reloads finds secrets that were rotated in the meantime.
 SECRET_KEY, *SECRET_KEY_FALLBACKS = json.loads(Path(_chosen["secrets"]).read_text())
 
 DATABASES["default"].update(_chosen["database"])
 DATABASES["default"]["OPTIONS"] = {**DATABASES["default"].get("OPTIONS", {}), **_chosen["options"]}
-# The cheapest signatures: what they cost is not what is tried here.
+# The cheapest signatures: their cost is not what these tests are about.
 CIAM_TOKEN.update({"SIGNING_ALGORITHM": "ES256", **_chosen["ciam_token"]})
 LOGGING["loggers"]["django_ciam_token"]["level"] = "WARNING"

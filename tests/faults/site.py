@@ -1,4 +1,4 @@
-"""The example project, served by gunicorn on one or more hosts; and its operator."""
+"""The example project, served by gunicorn on one or more hosts, and its operator."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ class Plan:
     workers: int = 2
     threads: int = 1
     reloads: bool = False
-    """Whether a host reads its settings anew when told to; otherwise workers are forked, which is quicker."""
+    """Whether a host reads its settings again on reload; otherwise it forks workers, which is faster."""
     database: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of DATABASES["default"] beside OPTIONS."""
+    """Settings of DATABASES["default"] besides OPTIONS."""
     options: Mapping[str, Any] = field(default_factory=dict)
     ciam_token: Mapping[str, Any] = field(default_factory=dict)
     urls: Sequence[str] = ()
-    """Other ways to the database than its own address."""
+    """Addresses to use in place of the database's own."""
     clocks: Sequence[str] = ()
     """The clock of each host, as `tests.faults.wsgi` reads it."""
     crash_after_commit: float = 0
-    """In which share of its rotations a worker dies between COMMIT and the answer."""
+    """The share of its rotations in which a worker dies between COMMIT and the answer."""
     copies: int = 1
-    """To how many hosts a request is sent at once."""
+    """The number of hosts to which a request is sent at once."""
     copied: float = 1.0
-    """Which share of the requests; the others are sent to one."""
+    """The share of the requests sent in copies; the others go to one host."""
     proxied: bool = False
     """Whether answers go through the proxy that loses some of them."""
 
@@ -115,7 +115,7 @@ class Site:
         return finished.stdout
 
     def operate(self, command: str) -> Any:
-        """Have `tests.faults.operations` do something."""
+        """Run a command of `tests.faults.operations`."""
         if self._operator is None:
             log = self.folder / "operator.log"
             with log.open("w") as errors:
@@ -137,7 +137,7 @@ class Site:
         return json.loads(answer)
 
     def refusals(self) -> Counter[str]:
-        """Return what the database refused attempts with, as the package logged it."""
+        """Return the errors with which the database refused attempts, from the package's log."""
         refused = re.compile(r"The database refused attempt \d+ of \d+: (.+)")
         found: Counter[str] = Counter()
         for host in self.hosts:
@@ -145,7 +145,7 @@ class Site:
         return found
 
     def surprises(self) -> Counter[str]:
-        """Return the internal errors that the package logged: what nobody had thought of."""
+        """Return the unexpected internal errors in the package's log."""
         logs = [host.process.log.read_text(errors="replace") for host in self.hosts]
         return Counter(line for log in logs for line in log.splitlines() if "Internal error at" in line)
 
@@ -181,16 +181,16 @@ class Host:
         new.replace(self.clock)
 
     def workers(self) -> list[int]:
-        """Return the process ids of the workers that are there at this moment."""
+        """Return the process ids of the current workers."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in children.read_text().split()]
 
     def kill_a_worker(self, rng: random.Random) -> None:
         if workers := self.workers():
-            # It may have ended by itself a moment ago: other faults kill workers, too.
+            # It may have ended a moment ago: other faults kill workers, too.
             with suppress(ProcessLookupError):
                 os.kill(rng.choice(workers), signal.SIGKILL)
 
     def reload(self) -> None:
-        """Let new workers with new settings take over from the old ones, which finish their work."""
+        """Start new workers with new settings; the old ones finish their work and end."""
         self.process.send(signal.SIGHUP)

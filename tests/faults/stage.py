@@ -1,4 +1,4 @@
-"""One fault on one database: set up, load, strike, calm, account."""
+"""One fault on one database: set up, load, strike, calm down, check the results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.faults.site import Plan, Site
 from tests.faults.verifiers import Verifier
 from tests.faults.wire import Answer
 
-# Of the answers, when there is a proxy.
+# The shares of the answers that are lost or late when there is a proxy.
 DROPPED: Final = 0.10
 DELAYED: Final = 0.02
 _ROBBED: Final = 0.1
@@ -30,14 +30,14 @@ class Size:
 
     clients: int
     refreshes: int
-    """So many at least."""
+    """The least number of refreshes."""
     seconds: float
-    """And for so long at least: a fault needs time to strike."""
+    """The least duration: a fault needs time to strike."""
     time_box: float
 
 
 class Stage:
-    """What a fault may lay hands on."""
+    """Everything that a fault has access to."""
 
     def __init__(self, database: Database, site: Site, rng: random.Random) -> None:
         self.database = database
@@ -47,7 +47,7 @@ class Stage:
         self.service: Service
         self.strikes = 0
         self.verified = 0
-        """Access tokens whose signature was checked."""
+        """The number of access tokens whose signature was verified."""
         self._over = asyncio.Event()
 
     @property
@@ -58,14 +58,14 @@ class Stage:
         self._over.set()
 
     async def pause(self, seconds: float) -> None:
-        """Wait, but not beyond the end."""
+        """Wait, but no longer than until the end."""
         try:
             await asyncio.wait_for(self._over.wait(), seconds)
         except TimeoutError:
             return
 
     async def every(self, seconds: float, strike: Callable[[], Any]) -> None:
-        """Strike again and again until the end, from a thread of its own; each strike is finished."""
+        """Strike again and again until the end, in another thread. Every strike runs to completion."""
         await self.pause(min(seconds, 1.0))
         while not self.is_over:
             await asyncio.to_thread(strike)
@@ -78,7 +78,7 @@ Strike = Callable[[Stage], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Row:
-    """What the table tells of one fault on one database."""
+    """A row of the table: one fault on one database."""
 
     fault: str
     database: str
@@ -86,14 +86,14 @@ class Row:
     strikes: int
     seconds: float
     refusals: Counter[str]
-    """What the database refused attempts with; most of them the package repeated by itself."""
+    """The errors with which the database refused attempts; the package repeated most of these attempts."""
     problems: list[str]
 
 
 async def play(
     fault: str, database: Database, plan: Plan, strike: Strike, *, size: Size, seed: str, folder: Path
 ) -> Row:
-    """Let a fault strike at a site under load, and see what is left."""
+    """Let a fault strike a site under load, and check what is left."""
     began = time.monotonic()
     urls = plan.urls or [database.url(number % database.nodes) for number in range(plan.hosts)]
     site = Site(folder, urls, plan)
@@ -112,7 +112,7 @@ async def play(
         )
         chains = _chains(stage.service, begun["tokens"])
         await _load(stage, chains, strike, size)
-        # Calm: what is broken now stays broken.
+        # The fault is over: anything still broken stays broken.
         stage.service.ports = site.ports
         stage.service.copies = 1
         await _account(stage, [chain for chain in chains if not getattr(chain, "was_robbed", False)])
@@ -139,7 +139,7 @@ async def _load(stage: Stage, chains: Sequence[Chain], strike: Strike, size: Siz
     verifiers = [Verifier(stage.site.ports, stage.tally) for _ in range(3)]
 
     def verify(answer: Answer) -> None:
-        # A resource server sees the tokens of its own users, once it has fetched the keys.
+        # A resource server can verify tokens once it has fetched the keys.
         ready = [verifier for verifier in verifiers if verifier.is_ready]
         if ready:
             stage.rng.choice(ready).verify(answer)
@@ -174,7 +174,7 @@ async def _guarded(striking: Awaitable[None], stage: Stage) -> None:
 
 
 async def _account(stage: Stage, chains: Sequence[Chain]) -> None:
-    """Check that every session is well, and then that every thief is caught."""
+    """Check that every session works, and then that every thief is caught."""
     tally = stage.tally
     for _ in range(2):
         await _together(chain.step() for chain in chains if not chain.is_lost)
@@ -201,7 +201,7 @@ async def _caught(chain: Chain) -> None:
 
 
 async def _together(tasks: Any) -> None:
-    """Do all of it, a few at a time."""
+    """Run all tasks, a few at a time."""
     limit = asyncio.Semaphore(20)
 
     async def one(task: Awaitable[None]) -> None:

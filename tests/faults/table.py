@@ -1,4 +1,4 @@
-"""The one table."""
+"""The table of results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS: Final = (
 
 
 def cells(group: int, row: Row) -> list[str]:
-    """Return what the table says of one row."""
+    """Return the cells of one row."""
     tally = row.tally
     numbers = (
         *(row.strikes, row.refusals.total(), tally.requests, tally.refreshes, tally.unanswered),
@@ -26,7 +26,7 @@ def cells(group: int, row: Row) -> list[str]:
 
 
 def render(rows: Sequence[tuple[int, Row]]) -> str:
-    """Return the table in Markdown, the columns aligned."""
+    """Return the table in Markdown, with aligned columns."""
     lines = [list(COLUMNS), *(cells(group, row) for group, row in rows)]
     total = ["", "total", ""]
     numbers = range(3, len(COLUMNS))
@@ -46,7 +46,7 @@ def render(rows: Sequence[tuple[int, Row]]) -> str:
 
 
 def render_refusals(rows: Sequence[tuple[int, Row]]) -> str:
-    """Return with what each database refused attempts, the most frequent first."""
+    """Return the errors with which each database refused attempts, the most frequent first."""
     found: dict[str, Counter[str]] = {}
     for _, row in rows:
         found.setdefault(row.database, Counter()).update(row.refusals)

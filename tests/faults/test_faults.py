@@ -1,4 +1,4 @@
-"""The faults for CI: a small load, every fault, every database."""
+"""The faults for CI: every fault on every database, with a small load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.faults.servers import DATABASES
 
 
 @pytest.mark.parametrize("database", DATABASES)
-def test_whatever_dies_no_session_is_lost_and_every_thief_is_caught(database):
+def test_no_fault_loses_a_session_and_every_thief_is_caught(database):
     seed = int(os.environ.get("FAULTS_SEED") or 1)
 
     rows = campaign.run([database], size=campaign.QUICK, seed=seed, quick=True)

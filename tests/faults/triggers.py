@@ -1,8 +1,8 @@
-"""Conflicts that no load brings about by itself, made by triggers in the database of the site.
+"""Conflicts that load alone does not cause, made by triggers in the database of the site.
 
-A refresh locks one row and nothing else, so two of them never block each other crosswise. The triggers let
-rotations take two more locks in any order, which ends in deadlocks as the database itself finds them; or
-refuse some COMMITs, as databases do that check for conflicts only then.
+A refresh locks only one row, so two of them never deadlock. Some triggers let rotations take two more locks
+in random order, so that they deadlock and the database detects it. Others refuse some COMMITs, like databases
+that check for conflicts only then.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _CROSSWISE_IN_MARIADB: Final = (
 
 @contextmanager
 def deadlocks(database: Database) -> Iterator[None]:
-    """Let rotations block each other crosswise."""
+    """Let rotations deadlock."""
     if isinstance(database, PostgreSQL):
         with _in_postgresql(database, _CROSSWISE_IN_POSTGRESQL, "crosswise"):
             yield
@@ -72,7 +72,7 @@ def deadlocks(database: Database) -> Iterator[None]:
 
 @contextmanager
 def refusals_at_commit(database: Database) -> Iterator[None]:
-    """Let three in ten rotations fail at COMMIT, as at a conflict that shows only then."""
+    """Let three in ten rotations fail at COMMIT, as if a conflict showed only then."""
     assert isinstance(database, PostgreSQL)
     with _in_postgresql(database, _AT_COMMIT_IN_POSTGRESQL, "refuse"):
         yield

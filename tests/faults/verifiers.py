@@ -1,4 +1,4 @@
-"""Resource servers: each caches the JWK Set for its max-age, and must never meet an unknown kid."""
+"""Resource servers: each caches the JWK Set for its max-age, and must never see an unknown kid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAUSE_OF_THE_IMPATIENT: Final = 0.2
 
 
 class Verifier:
-    """Uses a JWK Set until it is too old, and then fetches the next one."""
+    """Uses a JWK Set until it is too old, and then fetches it again."""
 
     def __init__(self, ports: list[int], tally: Tally) -> None:
         self._ports = ports
@@ -29,7 +29,7 @@ class Verifier:
         return bool(self._keys)
 
     async def run(self) -> None:
-        """Go on until cancelled."""
+        """Run until cancelled."""
         turn = 0
         while True:
             turn += 1
@@ -43,14 +43,14 @@ class Verifier:
             await asyncio.sleep(int(max_age[1]))
 
     def verify(self, answer: Answer) -> None:
-        """Verify a fresh access token with the keys at hand."""
+        """Verify a fresh access token with the cached keys."""
         token = answer.body["access_token"]
         kid = jwt.get_unverified_header(token)["kid"]
         if kid not in self._keys:
-            self._tally.remark(f"a verifier met the unknown kid {kid}")
+            self._tally.remark(f"a verifier saw the unknown kid {kid}")
             return
         try:
-            # The times are the hosts' affair: their clocks may be among the faults.
+            # Times are not verified: the hosts' clocks may be wrong on purpose.
             jwt.PyJWS().decode(token, self._keys[kid], algorithms=[str(self._keys[kid].algorithm_name)])
         except jwt.InvalidTokenError as error:
             self._tally.remark(f"a verifier refused a token: {error}")

@@ -1,4 +1,4 @@
-"""HTTP as a client with little patience speaks it: one request, one connection, all of the answer or none."""
+"""A minimal HTTP client with little patience: one request per connection, and a whole answer or none."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def _exchange(port: int, request: bytes) -> Answer | None:
 
 
 def parse(received: bytes) -> Answer | None:
-    """Read an answer; one that was cut off is none."""
+    """Parse an answer; None if it was cut off."""
     head, end, content = received.partition(b"\r\n\r\n")
     status, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}

@@ -1,4 +1,4 @@
-"""The example project with faults built in: a worker that dies after the COMMIT, and a wrong clock."""
+"""The example project with built-in faults: a worker that dies after the COMMIT, and a wrong clock."""
 
 import os
 import random
@@ -20,13 +20,13 @@ _true_now = timezone.now
 
 
 def die(**arguments: Any) -> None:
-    """Receive a signal that is sent after the COMMIT, and leave no time for the answer."""
+    """Receive a signal that is sent after the COMMIT, and kill the worker before it answers."""
     if random.random() < _share:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def wrong_now() -> datetime:
-    """Return what the clock file says: so many seconds off, or an instant at which the clock stands still."""
+    """Return the time by the clock file: an offset in seconds, or the instant at which it stopped."""
     clock = Path(str(_clock)).read_text()
     if clock.startswith(("+", "-")):
         return _true_now() + timedelta(seconds=float(clock))

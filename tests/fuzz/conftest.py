@@ -13,7 +13,7 @@ from django_ciam_token.api import issue_tokens
 from django_ciam_token.models import Client, ClientSecret, RefreshToken, RevokedAccessToken
 from tests.factories import ClientFactory, UserFactory
 
-# Only `tox -e fuzz` has what it takes; there, whatever is missing is an error.
+# Only `tox -e fuzz` installs these libraries; there it is an error if one is missing.
 _wanted = os.environ.get("CIAM_FUZZ_INPUTS")
 _missing = [name for name in ("atheris", "hypothesis", "schemathesis") if not importlib.util.find_spec(name)]
 if _wanted and _missing:
@@ -23,7 +23,7 @@ collect_ignore_glob = [] if _wanted else ["test_*.py"]
 
 @dataclass(frozen=True)
 class Target:
-    """A service with clients and live sessions, which no input of a stranger may change."""
+    """A service with clients and live sessions, which no input from outside may change."""
 
     application: WSGIHandler
     clients: list[Client]
@@ -31,7 +31,7 @@ class Target:
 
     @property
     def secrets(self) -> frozenset[str]:
-        """The tokens that are not bad input."""
+        """The valid tokens, which are not bad input."""
         return frozenset(
             str(answer[name])
             for answer in self.tokens
@@ -39,7 +39,7 @@ class Target:
         )
 
     def rows(self) -> str:
-        """Return all that must not change."""
+        """Return the rows that must not change."""
         models = (Client, ClientSecret, RefreshToken, RevokedAccessToken)
         return json.dumps(
             [list(model.objects.order_by("pk").values_list()) for model in models], default=repr
@@ -48,8 +48,8 @@ class Target:
 
 @pytest.fixture
 def target(transactional_db: None, settings: LazySettings) -> Iterator[Target]:
-    """Serve the tests' site, and check afterwards that all is as it was."""
-    # Otherwise most of the inputs would only be told that there were too many.
+    """Serve the tests' site, and check afterwards that nothing has changed."""
+    # Otherwise most of the inputs would only be answered 429.
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "FAILURES_PER_MINUTE": None}
     clients = [ClientFactory(application_type=kind) for kind in ("web", "spa", "mobile", "m2m")]
     user = UserFactory()

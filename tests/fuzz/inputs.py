@@ -1,4 +1,4 @@
-"""What strangers send: from plain noise to requests that are right but for one thing."""
+"""Bad input: from random noise to requests that are correct except for one thing."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tests.fuzz.conftest import Target
 PATHS = ("/oauth2/token", "/oauth2/revoke", "/oauth2/introspect")
 FORM = "application/x-www-form-urlencoded"
 
-# Anything that fits into a header as WSGI has it: one character for each byte. Servers refuse the three
-# left out.
+# Anything that a header may contain in WSGI: one character for each byte. Servers refuse the three that
+# are left out.
 _header_text = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=60)
 _noise = st.one_of(st.text(max_size=40), st.binary(max_size=40).map(lambda raw: raw.decode("latin-1")))
 
 
 @st.composite
 def broken(draw: st.DrawFn, token: str) -> str:
-    """Return a genuine token with something done to it."""
+    """Return a genuine token that was changed in some way."""
     at = draw(st.integers(0, len(token) - 1))
     match draw(st.integers(0, 5)):
         case 0:
@@ -39,7 +39,7 @@ def broken(draw: st.DrawFn, token: str) -> str:
 
 
 def tokens(target: Target) -> st.SearchStrategy[str]:
-    """Return tokens that are not live: noise, well-formed ones with a wrong MAC, broken genuine ones."""
+    """Return invalid tokens: noise, well-formed tokens with a wrong MAC, and broken genuine ones."""
     raw = st.binary(min_size=68, max_size=68)
     forged = raw.map(lambda raw: "ciam_rt1_" + base64.urlsafe_b64encode(raw).rstrip(b"=").decode())
     jwts = st.lists(st.binary(max_size=60), min_size=1, max_size=5).map(

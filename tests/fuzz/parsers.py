@@ -1,7 +1,7 @@
-"""Coverage-guided fuzzing of what reads a stranger's bytes first.
+"""Coverage-guided fuzzing of the code that is the first to read bytes from outside.
 
-Each input goes to the reader of refresh tokens, to that of client credentials or to that of forms. Whatever
-they raise that is not an answer ends the run with an error.
+Each input goes to the parser of refresh tokens, of client credentials or of forms. If a parser raises
+something that is not an error answer, the run ends with an error.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KEYS = (
 
 
 def read_token(data: bytes) -> None:
-    """Read noise, and noise in the dress of a token: nothing is genuine without the key."""
+    """Read noise, and noise that looks like a token: nothing is genuine without the key."""
     dressed = (
         refresh_token_string.PREFIX
         + base64.urlsafe_b64encode(data[:68].ljust(68, b"\0")).rstrip(b"=").decode()
@@ -43,11 +43,11 @@ def read_token(data: bytes) -> None:
             refresh_token_string.authenticate(text, KEYS)
         except refresh_token_string.NotGenuine:
             continue
-        raise AssertionError("a forged token was taken to be genuine")
+        raise AssertionError("a forged token was accepted as genuine")
 
 
 def read_credentials(data: bytes) -> None:
-    """Read noise as an Authorization header, as its Base64, and beside a form."""
+    """Read noise as an Authorization header, as the Base64 in it, and with a form."""
     noise = data.decode("latin-1")
     encoded = base64.b64encode(data).decode()
     for authorization in (noise, f"Basic {noise}", f"bAsIc {encoded}"):
@@ -72,7 +72,7 @@ READERS = (read_token, read_credentials, read_form)
 
 
 def read(data: bytes) -> None:
-    """Let the first byte choose."""
+    """Choose a parser by the first byte."""
     if data:
         READERS[data[0] % len(READERS)](data[1:])
 

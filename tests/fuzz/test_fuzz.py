@@ -1,4 +1,4 @@
-"""A fifth of the inputs through the endpoints, four fifths through the parsers that stand before them."""
+"""Sends a fifth of the inputs to the endpoints, and four fifths directly to their parsers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ENDPOINTS, OPENAPI, PARSERS = INPUTS * 15 // 100, INPUTS * 5 // 100, INPUTS * 80
 
 
 def campaign(examples: int) -> Any:
-    """Return the settings of Hypothesis for a run that is long and can be repeated."""
+    """Return Hypothesis settings for a long run that can be repeated."""
     return hypothesis_settings(
         max_examples=examples,
         deadline=None,
@@ -40,7 +40,7 @@ def campaign(examples: int) -> Any:
 
 
 def check(status: int, path: str, body: bytes) -> None:
-    """Nothing went wrong inside, and nothing was given away."""
+    """Assert that there was no internal error, and that no token was issued."""
     assert status < 500, body
     assert b"access_token" not in body
     if path == "/oauth2/token":
@@ -49,7 +49,7 @@ def check(status: int, path: str, body: bytes) -> None:
         assert body == b'{"active": false}'
 
 
-def test_no_request_of_a_stranger_breaks_an_endpoint_or_changes_anything(target: Target) -> None:
+def test_no_bad_request_breaks_an_endpoint_or_changes_anything(target: Target) -> None:
     answers: Counter[tuple[str, int]] = Counter()
 
     @seed(SEED)
@@ -69,7 +69,7 @@ def test_no_request_of_a_stranger_breaks_an_endpoint_or_changes_anything(target:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_no_request_made_from_the_openapi_description_breaks_its_endpoint(
+def test_no_request_generated_from_the_openapi_description_breaks_its_endpoint(
     target: Target, path: str, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
@@ -99,7 +99,7 @@ def test_no_request_made_from_the_openapi_description_breaks_its_endpoint(
     print(path, dict(answers))
 
 
-def test_no_bytes_break_the_parsers_or_pass_for_a_token() -> None:
+def test_no_bytes_break_the_parsers_or_are_accepted_as_a_token() -> None:
     command = [
         sys.executable,
         "-m",
@@ -107,7 +107,7 @@ def test_no_bytes_break_the_parsers_or_pass_for_a_token() -> None:
         f"-atheris_runs={PARSERS}",
         f"-seed={SEED}",
         "-max_len=400",
-        # What it counts as its memory is this process's, of which it is a child.
+        # It is a child of this process, and counts the memory of this process as its own.
         "-rss_limit_mb=0",
     ]
 

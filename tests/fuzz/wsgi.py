@@ -1,4 +1,4 @@
-"""Requests as a WSGI server would hand them over, well-formed or not."""
+"""Requests as a WSGI server would pass them on, well-formed or not."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ for (const member of ['access_token', 'refresh_token', 'id_token']) {
   assert.equal(new Set(answers.map((answer) => answer[member])).size, answers.length, member)
 }
 
-// Two tabs of a browser refresh at the same time, and go on with the same token.
+// Two tabs of a browser refresh at the same time, and get the same token.
 const last = answers.at(-1).refresh_token
 const tabs = await Promise.all([last, last].map((token) => client.refreshTokenGrant(config, token)))
 assert.equal(tabs[0].refresh_token, tabs[1].refresh_token)

@@ -1,4 +1,4 @@
-"""``manage.py demo``: the token service at work, over real HTTP."""
+"""``manage.py demo``: shows the token service over real HTTP."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ NAME = "demo"
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Serves without a line per request: what matters is printed by the command."""
+    """Serves without a log line per request: the command prints what matters."""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
-        """Say nothing."""
+        """Print nothing."""
 
 
 class Command(BaseCommand):
@@ -41,7 +41,7 @@ class Command(BaseCommand):
 
     help = (
         "Migrate, create an application, a user and first tokens, start a server, refresh over HTTP, show "
-        "what a replay and a reuse do, and go on serving until interrupted."
+        "what a replay and a reuse do, and keep serving until interrupted."
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -52,9 +52,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument("--port", type=int, help="8000 if left out; with --check any free port.")
+        parser.add_argument("--port", type=int, help="The port; default 8000, with --check any free port.")
         parser.add_argument(
-            "--check", action="store_true", help="Exit after the demonstration, non-zero on any surprise."
+            "--check", action="store_true", help="Exit after the demonstration, non-zero if something failed."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -90,12 +90,12 @@ class Command(BaseCommand):
             header, claims = application.verify(body[name])
             self.stdout.write(f"{name} {json.dumps(header)}\n{json.dumps(claims, indent=2)}")
 
-        self._title("3. Was the answer lost? The same request again gives the same refresh token")
+        self._title("3. Was the answer lost? The same request gives the same refresh token again")
         _, status, again = application.refresh(first["refresh_token"])
         self.stdout.write(f"HTTP {status}, refresh_token {'is the same' if status == 200 else again}")
         expect(again.get("refresh_token") == body["refresh_token"], "the replay gave another token")
 
-        self._title("4. Once the successor was used, the old one is stolen goods: its session ends")
+        self._title("4. Once the successor was used, the old token counts as stolen: its session ends")
         _, status, latest = application.refresh(body["refresh_token"])
         expect(status == 200, "the successor was refused")
         for what, token in (("the old", first["refresh_token"]), ("the newest", latest["refresh_token"])):
@@ -104,7 +104,7 @@ class Command(BaseCommand):
             expect((status, answer) == (400, {"error": "invalid_grant"}), f"{what} token was not refused")
 
     def _show_curl(self, application: Application, refresh_token: str, password: str) -> None:
-        self._title("Now you. The server is running; stop it with Ctrl-C")
+        self._title("Your turn: the server is running; stop it with Ctrl-C")
         form = application.form(refresh_token)
         data = " ".join(f"-d {name}={value}" for name, value in form.items())
         self.stdout.write(f"curl -i {application.address}/oauth2/token {data}\n")
@@ -140,7 +140,7 @@ class Command(BaseCommand):
 
 
 class Application:
-    """The application's side: it knows the address, its id and its secret."""
+    """The application: it knows the address, its client_id and its secret."""
 
     def __init__(self, address: str, client_id: str, client_secret: str) -> None:
         self.address = address
@@ -167,7 +167,7 @@ class Application:
             return form, error.code, json.load(error)
 
     def verify(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Verify a JWT as a resource server would: with what discovery and the JWK Set say."""
+        """Verify a JWT as a resource server would, with discovery and the JWK Set."""
         with urllib.request.urlopen(f"{self.address}/.well-known/openid-configuration") as response:
             metadata = json.load(response)
         key = jwt.PyJWKClient(f"{self.address}/oauth2/jwks").get_signing_key_from_jwt(token)
@@ -200,6 +200,6 @@ def serving(port: int) -> Iterator[str]:
 
 
 def expect(condition: bool, surprise: str) -> None:
-    """Stop with a non-zero exit code if something is not as it should be."""
+    """Stop with a non-zero exit code if something unexpected happened."""
     if not condition:
-        raise CommandError(f"Surprise: {surprise}.")
+        raise CommandError(f"Unexpected: {surprise}.")
