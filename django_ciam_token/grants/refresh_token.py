@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from django_ciam_token import scopes, signals
 from django_ciam_token.crypto import refresh_token_string, site_keys
 from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine, TokenKey
 from django_ciam_token.database import outages
-from django_ciam_token.database.retry import ATTEMPTS, LostRace, retry
+from django_ciam_token.database.retry import LostRace, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant, OAuthError, UnauthorizedClient
 from django_ciam_token.grants import TokenRequest, require
@@ -30,6 +31,10 @@ from django_ciam_token.tokens.claims import Subject
 from django_ciam_token.tokens.issuing import IssuedTokens, SignedTokens, sign_tokens
 
 logger = logging.getLogger("django_ciam_token")
+
+LOOKS_AGAIN_AFTER: Final = (0.05, 0.15, 0.3)
+"""Seconds; fewer than there are attempts."""
+_LONGEST_COMMIT: Final = timedelta(minutes=10)
 
 
 class RefreshTokenGrant:
@@ -93,16 +98,18 @@ class _Refresh:
     using: str
     rotation: Rotation | None = field(default=None, init=False)
     signed: SignedTokens | None = field(default=None, init=False, repr=False)
+    number: int = field(default=0, init=False)
+    """Of the present attempt."""
     was_current: bool = field(default=False, init=False)
     """Whether the token was the current one when this request read it before."""
-    has_looked_again: bool = field(default=False, init=False)
 
     def attempt(self, number: int) -> IssuedTokens:
         """Read, decide and act; every attempt reads in a transaction of its own.
 
         MariaDB would show a second reading within one transaction the row as it was.
         """
-        reading = self._read(number)
+        self.number = number
+        reading = self._read()
         if self._is_ahead_of(reading) and number < READINGS_OF_A_LAGGING_NODE:
             raise LostRace
         if reading is None:
@@ -118,14 +125,14 @@ class _Refresh:
             return self._rotate(session)
         if verdict is Verdict.REPLAY:
             return self._replay(reading)
-        if self._may_be_renewed(reading) and number < ATTEMPTS:
-            self.has_looked_again = True
+        if self._may_be_renewed(reading):
+            time.sleep(LOOKS_AGAIN_AFTER[number - 1])
             raise LostRace
         return self._end(session)
 
-    def _read(self, number: int) -> SessionReading | None:
+    def _read(self) -> SessionReading | None:
         # What was read with the client is good for the first attempt, unless the request has waited since.
-        ahead = self.request.session if number == 1 else None
+        ahead = self.request.session if self.number == 1 else None
         if ahead is not None and not ahead.is_stale:
             return ahead
         if ahead is not None:
@@ -148,11 +155,13 @@ class _Refresh:
         """Tell whether to look once more before a session ends because its last token came too late.
 
         The request that rotated it may have come out of a slow COMMIT just now, and be about to let the grace
-        period begin.
+        period begin: on a busy host that can take a moment.
         """
         is_predecessor = self.presented.generation == reading.session.generation - 1
         is_strict = not self.request.client.effective_grace_period
-        return is_predecessor and not is_strict and not self.has_looked_again
+        if is_strict or not is_predecessor or self.number > len(LOOKS_AGAIN_AFTER):
+            return False
+        return not is_late(reading, grace_period=_LONGEST_COMMIT)
 
     def _is_ahead_of(self, reading: SessionReading | None) -> bool:
         """Tell whether a genuine token is newer than what this node of the database knows."""
