@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -14,6 +16,10 @@ from django_ciam_token.conf import ciam_settings
 _USER_AGENT_LENGTH: Final = 200
 # Longer than any address. It limits the size of the wrong ones that are kept in the cache.
 _ADDRESS_LENGTH: Final = 64
+_INSTANT: Final = re.compile(r"(?:t=)?([0-9]{1,20}(?:\.[0-9]{1,9})?)")
+# Seconds since 1970 until the year 5138: what is more was written in a smaller unit.
+_LATEST_INSTANT: Final = 1e11
+_LONGEST_QUEUE: Final = 120.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,24 @@ class Caller:
 def shown_path(request: HttpRequest) -> str:
     """Return the path of a request, escaped for the log: a line break would start a new log line."""
     return request.path.encode("unicode_escape").decode("ascii")
+
+
+def queued_for(request: HttpRequest, *, now: datetime) -> timedelta:
+    """Return how long a request waited for a worker, by the header that the site's proxy sets.
+
+    ``REQUEST_START_HEADER`` names the header. It holds the instant at which the proxy received the request,
+    in seconds, milliseconds or microseconds since 1970, perhaps after ``t=``. The result is zero without the
+    setting or if the header makes no sense, and two minutes at most, so that a wrong header can do little.
+    """
+    name = ciam_settings.REQUEST_START_HEADER
+    if name is None:
+        return timedelta(0)
+    match = _INSTANT.fullmatch(request.headers.get(name, ""))
+    if match is None:
+        return timedelta(0)
+    instant = float(match[1])
+    seconds = next(instant / unit for unit in (1, 1e3, 1e6, instant) if instant / unit < _LATEST_INSTANT)
+    return timedelta(seconds=min(_LONGEST_QUEUE, max(0.0, now.timestamp() - seconds)))
 
 
 NOBODY: Final = Caller()

@@ -121,6 +121,12 @@ def _string(value: Any) -> str:
     return value
 
 
+def _header_or_none(value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9-]+", value)):
+        raise ValueError("must be the name of an HTTP header, such as X-Request-Start, or None")
+    return value
+
+
 def _boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be True or False")
@@ -246,6 +252,10 @@ class Settings:
     END_SESSIONS_ON_PASSWORD_CHANGE = Option(_boolean, default=True)
     CLIENT_ADDRESS = Option(_callable_or_none, default=None)
     """``(request) -> str | None``: the caller's address, for sites behind a proxy."""
+
+    REQUEST_START_HEADER = Option(_header_or_none, default=None)
+    """The header in which the site's proxy says when it received a request, such as ``X-Request-Start``. The
+    time that a request waited for a worker is then not the client's. The proxy must overwrite the header."""
 
     SIGNING_ALGORITHM = Option(_one_of(*SIGNING_ALGORITHMS), default="RS256")
     """The algorithm of new signing keys."""

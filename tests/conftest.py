@@ -17,6 +17,7 @@ from django_ciam_token import signals
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.clients import secrets
 from django_ciam_token.crypto import jose, refresh_token_string
+from django_ciam_token.grants import refresh_token
 from django_ciam_token.integrations import cors_headers
 from django_ciam_token.keys import key_set
 from django_ciam_token.models import Client
@@ -50,6 +51,12 @@ def _fresh_caches() -> Iterator[None]:
 def _refreshes_are_counted_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never write the count to the database: that statement would disturb tests that count queries."""
     monkeypatch.setattr(refresh_counter.counter, "_next_flush", float("inf"))
+
+
+@pytest.fixture(autouse=True)
+def _no_pause_before_a_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look again at once before a predecessor that came too late is judged a reuse."""
+    monkeypatch.setattr(refresh_token, "LOOKS_AGAIN_AFTER", (0,))
 
 
 @dataclass

@@ -33,6 +33,7 @@ DEFAULTS = {
     "ID_TOKEN_CLAIMS": None,
     "ISSUANCE_POLICY": None,
     "RESOURCE_AUDIENCES": None,
+    "REQUEST_START_HEADER": None,
     "RESOURCE_LEEWAY": timedelta(0),
     "RESOURCE_CHECKS_REVOCATION": True,
     "USER_CLAIMS": None,

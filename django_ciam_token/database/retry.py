@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from django.db import Error, InterfaceError, InternalError, OperationalError, connections
 
+from django_ciam_token.database import outages
 from django_ciam_token.errors import TemporarilyUnavailable
 
 T = TypeVar("T")
@@ -63,11 +64,12 @@ def retry(operation: Callable[[int], T], *, using: str) -> T:
         TemporarilyUnavailable: every attempt was refused; the operation did not happen, or, if a COMMIT
             broke, it is unknown whether it did.
     """
+    asked_at = time.monotonic()
     for attempt in range(1, ATTEMPTS + 1):
         if attempt > 1:
             time.sleep(random.uniform(0, _FIRST_PAUSE * 2 ** (attempt - 1)))  # noqa: S311 - a pause is no secret
         try:
-            return operation(attempt)
+            result = operation(attempt)
         except LostRace:
             continue
         except UNAVAILABLE as error:
@@ -75,8 +77,12 @@ def retry(operation: Callable[[int], T], *, using: str) -> T:
             if connections[using].in_atomic_block:
                 break
             mend(using)
+        else:
+            outages.answered(using)
+            return result
     connection = connections[using]
     if not connection.in_atomic_block:
+        outages.refused(using, asked_at=asked_at)
         # After a failover a connection may be usable, but lead to a server that is now read-only.
         with suppress(Error):
             connection.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from django_ciam_token.caller import Caller
@@ -49,7 +49,9 @@ class TokenRequest:
     """When the request came, by the host's clock."""
     session: SessionReading | None = None
     """The session that the grant named by ``session_of``, as it was read with the client; None if it named
-    none, or if the session is not this client's or must be read again."""
+    none, or if the session is not this client's."""
+    queued: timedelta = timedelta(0)
+    """How long the request waited before the service began with it; see ``REQUEST_START_HEADER``."""
 
 
 class Grant(Protocol):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 from django.dispatch import Signal
@@ -14,6 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from django_ciam_token import scopes, signals
 from django_ciam_token.crypto import refresh_token_string, site_keys
 from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine, TokenKey
+from django_ciam_token.database import outages
 from django_ciam_token.database.retry import LostRace, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant, OAuthError, UnauthorizedClient
@@ -23,11 +26,15 @@ from django_ciam_token.sessions import rotation
 from django_ciam_token.sessions.revocation import revoke_session
 from django_ciam_token.sessions.rotation import Rotation
 from django_ciam_token.sessions.rows import READINGS_OF_A_LAGGING_NODE, SessionReading, read_session
-from django_ciam_token.sessions.verdict import Verdict, judge, successor_again
+from django_ciam_token.sessions.verdict import Allowance, Verdict, is_current, is_late, judge, successor_again
 from django_ciam_token.tokens.claims import Subject
 from django_ciam_token.tokens.issuing import IssuedTokens, SignedTokens, sign_tokens
 
 logger = logging.getLogger("django_ciam_token")
+
+LOOKS_AGAIN_AFTER: Final = (0.05, 0.15, 0.3)
+"""Seconds; fewer than there are attempts."""
+_LONGEST_COMMIT: Final = timedelta(minutes=10)
 
 
 class RefreshTokenGrant:
@@ -91,29 +98,70 @@ class _Refresh:
     using: str
     rotation: Rotation | None = field(default=None, init=False)
     signed: SignedTokens | None = field(default=None, init=False, repr=False)
+    number: int = field(default=0, init=False)
+    """Of the present attempt."""
+    was_current: bool = field(default=False, init=False)
+    """Whether the token was the current one when this request read it before."""
 
     def attempt(self, number: int) -> IssuedTokens:
         """Read, decide and act; every attempt reads in a transaction of its own.
 
         MariaDB would show a second reading within one transaction the row as it was.
         """
-        # What was read with the client is good for the first attempt.
-        reading = self.request.session if number == 1 else None
-        if reading is None:
-            reading = read_session(self.presented.session_id, using=self.using)
+        self.number = number
+        reading = self._read()
         if self._is_ahead_of(reading) and number < READINGS_OF_A_LAGGING_NODE:
             raise LostRace
         if reading is None:
             raise InvalidGrant(reason="unknown_session")
         session = reading.session
-        verdict = judge(reading, self.presented, client=self.request.client, now=self.request.now)
+        verdict = self._judge(reading)
         if self.rotation is not None and rotation.has_rotated(session, self.rotation):
+            # It took until now to find that out; the client may have to repeat the request.
+            rotation.renew_grace_period(session, using=self.using)
             return self._rotated(session, self.rotation)
         if verdict is Verdict.ROTATE:
+            self.was_current = True
             return self._rotate(session)
         if verdict is Verdict.REPLAY:
-            return self._replay(session)
+            return self._replay(reading)
+        if self._may_be_renewed(reading):
+            time.sleep(LOOKS_AGAIN_AFTER[number - 1])
+            raise LostRace
         return self._end(session)
+
+    def _read(self) -> SessionReading | None:
+        # What was read with the client is good for the first attempt, unless the request has waited since.
+        ahead = self.request.session if self.number == 1 else None
+        if ahead is not None and not ahead.is_stale:
+            return ahead
+        if ahead is not None:
+            self.was_current = is_current(ahead.session, self.presented)
+        return read_session(self.presented.session_id, using=self.using)
+
+    def _judge(self, reading: SessionReading) -> Verdict:
+        outage = timedelta(0)
+        if reading.since_rotation is not None:
+            outage = outages.unavailable_within(reading.since_rotation, using=self.using)
+        return judge(
+            reading,
+            self.presented,
+            client=self.request.client,
+            now=self.request.now,
+            allowance=Allowance(was_current=self.was_current, queued=self.request.queued, outage=outage),
+        )
+
+    def _may_be_renewed(self, reading: SessionReading) -> bool:
+        """Tell whether to look once more before a session ends because its last token came too late.
+
+        The request that rotated it may have come out of a slow COMMIT just now, and be about to let the grace
+        period begin: on a busy host that can take a moment.
+        """
+        is_predecessor = self.presented.generation == reading.session.generation - 1
+        is_strict = not self.request.client.effective_grace_period
+        if is_strict or not is_predecessor or self.number > len(LOOKS_AGAIN_AFTER):
+            return False
+        return not is_late(reading, grace_period=_LONGEST_COMMIT)
 
     def _is_ahead_of(self, reading: SessionReading | None) -> bool:
         """Tell whether a genuine token is newer than what this node of the database knows."""
@@ -141,7 +189,11 @@ class _Refresh:
         refresh_token = refresh_token_string.encode(rotated.successor, self.key)
         return IssuedTokens(signed=self._sign(session), refresh_token=refresh_token)
 
-    def _replay(self, session: RefreshToken) -> IssuedTokens:
+    def _replay(self, reading: SessionReading) -> IssuedTokens:
+        session = reading.session
+        if is_late(reading, grace_period=self.request.client.effective_grace_period):
+            # Perhaps the first answer to this rotation that reaches the client, who may have to repeat it.
+            rotation.renew_grace_period(session, using=self.using)
         refresh_token = successor_again(session, self.presented)
         tokens = IssuedTokens(signed=self._sign(session), refresh_token=refresh_token)
         self._report("Session %s: predecessor answered with its successor again", session, "replayed")

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.db import transaction
 
 from django_ciam_token.caller import Caller
 from django_ciam_token.crypto import refresh_token_string
 from django_ciam_token.crypto.refresh_token_string import GenuineToken, TokenKey
+from django_ciam_token.database.clock import DatabaseNow
+from django_ciam_token.database.retry import UNAVAILABLE, mend
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.sessions.creation import next_expiry
 from django_ciam_token.sessions.rows import rotate_row
 from django_ciam_token.sessions.user import session_auth_hash
+
+logger = logging.getLogger("django_ciam_token")
+
+# Seconds. Longer waits are worth a statement, so that the grace period begins when the rotation has happened.
+_PATIENCE: Final = 1.0
 
 
 @dataclass(frozen=True)
@@ -50,13 +60,51 @@ def rotate(
         "last_address": caller.address,
         "last_user_agent": caller.user_agent,
     }
+    patience = _patience_for(client)
+    begun_at = time.monotonic()
     with transaction.atomic(using=using):
-        rotated = rotate_row(using, session_id=session.pk, expected=session.generation, **changes)
-    if rotated:
-        # What signals hand to the site is the session as it is now.
-        for name, value in {**changes, "rotated_at": now}.items():
-            setattr(session, name, value)
-    return rotated
+        if not rotate_row(using, session_id=session.pk, expected=session.generation, **changes):
+            return False
+        if time.monotonic() - begun_at > patience:
+            # It waited for a lock, and the database reads its clock when a statement begins.
+            _restart_grace_period(session, rotation.successor.generation, using=using)
+        written_at = time.monotonic()
+    # What signals hand to the site is the session as it is now.
+    for name, value in {**changes, "rotated_at": now}.items():
+        setattr(session, name, value)
+    if time.monotonic() - written_at > patience:
+        renew_grace_period(session, using=using)
+    return True
+
+
+def _patience_for(client: Client) -> float:
+    """Return how many seconds of a client's grace period may pass while its rotation is written."""
+    grace_period = client.effective_grace_period
+    return min(_PATIENCE, grace_period.total_seconds() / 10) if grace_period else math.inf
+
+
+def renew_grace_period(session: RefreshToken, *, using: str) -> None:
+    """Let the grace period of a session's last rotation begin now: the client could not be answered earlier.
+
+    Does nothing if the session was rotated or revoked since. If the database refuses, that is logged, and the
+    rotation is answered all the same.
+    """
+    try:
+        with transaction.atomic(using=using):
+            _restart_grace_period(session, session.generation, using=using)
+    except UNAVAILABLE as error:
+        mend(using)
+        logger.warning(
+            "Session %s: its grace period could not be renewed: %s",
+            session.pk,
+            type(error).__name__,
+            extra={"event": "grace_period_not_renewed", "session_id": str(session.pk)},
+        )
+
+
+def _restart_grace_period(session: RefreshToken, generation: int, *, using: str) -> None:
+    row = RefreshToken.objects.using(using).filter(pk=session.pk, generation=generation, revoked_at=None)
+    row.update(rotated_at=DatabaseNow())
 
 
 def has_rotated(session: RefreshToken, rotation: Rotation) -> bool:

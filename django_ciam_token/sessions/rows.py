@@ -37,6 +37,8 @@ class SessionReading:
     session: RefreshToken
     since_rotation: timedelta | None
     """By the database's clock alone, so that hosts whose clocks differ agree; None before the first."""
+    is_stale: bool = False
+    """Whether the request has waited since: it must be read again before anything is decided."""
 
 
 @dataclass(frozen=True)

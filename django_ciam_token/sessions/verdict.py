@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Final
 
 from django_ciam_token import scopes
 from django_ciam_token.crypto import refresh_token_string, site_keys
@@ -27,7 +29,34 @@ class Verdict(Enum):
     """Superseded: the client or a thief holds a copy (RFC 9700 §4.14.2)."""
 
 
-def judge(reading: SessionReading, presented: GenuineToken, *, client: Client, now: datetime) -> Verdict:
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What a request is allowed because the time it took was the service's, not the client's.
+
+    It lets a token through that was good when the client sent it. A thief gains nothing by it: had the stolen
+    token been answered at once, the answer would have been the same. With a grace period of zero nothing is
+    allowed: strict one-time use is strict.
+    """
+
+    was_current: bool = False
+    """Whether this request has read the token as the current one before, and then waited or lost a race."""
+    queued: timedelta = timedelta(0)
+    """How long the request waited before the service began with it."""
+    outage: timedelta = timedelta(0)
+    """How much of the time since the rotation the database was unavailable."""
+
+
+NO_ALLOWANCE: Final = Allowance()
+
+
+def judge(
+    reading: SessionReading,
+    presented: GenuineToken,
+    *,
+    client: Client,
+    now: datetime,
+    allowance: Allowance = NO_ALLOWANCE,
+) -> Verdict:
     """Decide about a genuine token; pure, so that every case can be tested without a database.
 
     Raises:
@@ -39,10 +68,24 @@ def judge(reading: SessionReading, presented: GenuineToken, *, client: Client, n
         raise InvalidGrant(reason="wrong_client", is_attempt=True)
     require_unchanged(session)
     _require_live(session, client=client, now=now)
-    verdict = _judge_generation(reading, presented, grace_period=client.effective_grace_period)
+    verdict = _judge_generation(reading, presented, client.effective_grace_period, allowance)
     if verdict is not Verdict.REUSE and not scopes.is_within(session.scopes, client.scopes):
         raise InvalidGrant(reason="scope_withdrawn")
     return verdict
+
+
+def is_current(session: RefreshToken, presented: GenuineToken) -> bool:
+    """Tell whether a token is the one that the session's row expects."""
+    return presented.generation == session.generation and refresh_token_string.matches(
+        presented.secret, bytes(session.secret_digest)
+    )
+
+
+def is_late(reading: SessionReading, *, grace_period: timedelta) -> bool:
+    """Tell whether the grace period after the last rotation is over, by the database's clock alone."""
+    since = reading.since_rotation
+    # A clock that was set back makes an age negative: near zero it is as good as its opposite.
+    return since is None or abs(since) >= grace_period
 
 
 def successor_again(session: RefreshToken, presented: GenuineToken) -> str | None:
@@ -65,18 +108,18 @@ def _require_live(session: RefreshToken, *, client: Client, now: datetime) -> No
 
 
 def _judge_generation(
-    reading: SessionReading, presented: GenuineToken, *, grace_period: timedelta
+    reading: SessionReading, presented: GenuineToken, grace_period: timedelta, allowance: Allowance
 ) -> Verdict:
     session = reading.session
     if presented.generation < session.generation - 1:
+        if grace_period and _was_overtaken(reading, allowance):
+            raise InvalidGrant(reason="overtaken")
         return Verdict.REUSE
     if presented.generation == session.generation - 1 and successor_again(session, presented):
-        # A clock that was set back makes an age negative: near zero it is as good as its opposite.
-        since = reading.since_rotation
-        return Verdict.REPLAY if since is not None and abs(since) < grace_period else Verdict.REUSE
-    if presented.generation != session.generation or not refresh_token_string.matches(
-        presented.secret, bytes(session.secret_digest)
-    ):
+        allowed = grace_period + allowance.queued + allowance.outage
+        is_in_time = allowance.was_current or not is_late(reading, grace_period=allowed)
+        return Verdict.REPLAY if grace_period and is_in_time else Verdict.REUSE
+    if not is_current(session, presented):
         # Signed with our key but unknown to our database: a restored backup, or a stolen SECRET_KEY.
         logger.error(
             "Session %s: a refresh token that this database never issued. Was a backup restored, or "
@@ -88,3 +131,12 @@ def _judge_generation(
     if session.generation >= refresh_token_string.LAST_GENERATION:
         raise InvalidGrant(reason="expired")
     return Verdict.ROTATE
+
+
+def _was_overtaken(reading: SessionReading, allowance: Allowance) -> bool:
+    """Tell whether other requests have rotated the session while this one waited.
+
+    The session has gone further, so its client works: the request is refused, and nothing ends by it.
+    """
+    since = reading.since_rotation
+    return allowance.was_current or (since is not None and since < allowance.queued)

@@ -7,7 +7,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 
-from django_ciam_token.caller import Caller
+from django_ciam_token.caller import Caller, queued_for
 from django_ciam_token.grants import TokenRequest, find_grant, require, session_named_by
 from django_ciam_token.views.base import EndpointView
 from django_ciam_token.views.rendering import CONTENT_TYPE, NO_STORE, JSONRenderer
@@ -33,7 +33,12 @@ class TokenView(EndpointView):
             session_id=session_named_by(grant, parameters),
         )
         token_request = TokenRequest(
-            client=reading.client, parameters=parameters, caller=caller, now=now, session=reading.session
+            client=reading.client,
+            parameters=parameters,
+            caller=caller,
+            now=now,
+            session=reading.session,
+            queued=queued_for(request._request, now=now),
         )
         tokens = grant(token_request)
         # Written at once: a `Response` is begun as a page of HTML, and made into this one later. With its

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Final
 
-from tests.faults import triggers, wire
+from tests.faults import slow, triggers, wire
 from tests.faults.processes import NotThere
 from tests.faults.servers import Database, Galera, MariaDB, PgBouncer, PostgreSQL
 from tests.faults.site import Plan
@@ -448,5 +448,35 @@ FAULTS: Final = (
         databases=ALL,
         plan=Plan(proxied=True, crash_after_commit=0.01, copies=2, copied=_A_QUARTER),
         strike=everything,
+    ),
+    Fault(
+        group=10,
+        name="rows locked for long",
+        databases=("postgresql", "mariadb"),
+        plan=slow.PLAN,
+        strike=slow.lock_rows,
+    ),
+    Fault(
+        group=10,
+        name="table locked for long",
+        databases=("postgresql", "mariadb"),
+        quick=("postgresql",),
+        plan=slow.PLAN,
+        strike=slow.lock_the_table,
+    ),
+    Fault(
+        group=10,
+        name="COMMIT stalls",
+        databases=("postgresql", "mariadb"),
+        plan=slow.PLAN,
+        strike=slow.stall_commits,
+    ),
+    Fault(
+        group=10,
+        name="claims hang",
+        databases=("postgresql", "mariadb", "sqlite"),
+        quick=("postgresql",),
+        plan=slow.HANGING,
+        strike=nothing,
     ),
 )

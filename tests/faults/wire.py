@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ async def post(
         "Host: 127.0.0.1",
         "Content-Type: application/x-www-form-urlencoded",
         f"Content-Length: {len(content)}",
+        # As a proxy adds it.
+        f"X-Request-Start: t={time.time():.3f}",
         "Connection: close",
     ]
     if basic is not None:
