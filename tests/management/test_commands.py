@@ -150,7 +150,7 @@ def test_rotate_client_secret_says_until_when_the_old_one_works(run, web_client)
     assert f"The secret that ends with {web_client.plain_secret[-4:]} works until " in text
     again = run("rotate_client_secret", web_client.client_id, "--overlap", "0")
     assert "works until" not in again
-    assert again.count("has ended now") == 2
+    assert again.count("no longer works") == 2
 
 
 def test_rotate_client_secret_does_not_lock_out_a_public_client_by_accident(run, run_json, spa_client):

@@ -175,7 +175,7 @@ def test_revoke_tokens_that_is_not_confirmed_changes_nothing(run, errors, typed,
     with pytest.raises(CommandError, match="Nothing was changed"):
         run("revoke_tokens", "--user", user.username)
 
-    assert errors.getvalue() == f"This ends 2 sessions (user {user.username}). Go on? Type yes: "
+    assert errors.getvalue() == f"This ends 2 sessions (user {user.username}). Continue? Type yes: "
     assert len(live_ids()) == 2
 
 
@@ -258,10 +258,10 @@ def test_revoke_tokens_says_that_an_access_token_has_no_session(run, typed):
         (["--client", "nobody"], "There is no client 'nobody'"),
         (["--session", "nobody"], "invalid UUID value: 'nobody'"),
         (["--session", str(uuid.uuid4()), "--token"], "not allowed with argument"),
-        (["--issued-before", "yesterday"], "'yesterday' is no time; write 2026-03-01, "),
+        (["--issued-before", "yesterday"], "'yesterday' is not a time; write 2026-03-01, "),
         (["--idle-since", "2026-02-30"], "'2026-02-30': day "),
-        (["--idle-since", "7"], "is no time"),
-        (["--idle-since", "999999w"], "is no time"),
+        (["--idle-since", "7"], "is not a time"),
+        (["--idle-since", "999999w"], "is not a time"),
     ],
 )
 def test_revoke_tokens_says_what_is_wrong(run, web_client, user, options, message):
@@ -412,7 +412,7 @@ def test_list_tokens_narrows_and_says_when_there_are_more(
     assert len(run_json("list_tokens", *both, "--limit", "2")["sessions"]) == 2
     assert errors.getvalue() == ""
     assert len(run_json("list_tokens", *both, "--limit", "1")["sessions"]) == 1
-    assert errors.getvalue() == "There are more than these 1; see them with --limit.\n"
+    assert errors.getvalue() == "There are more than these 1; show more with --limit.\n"
     RefreshToken.objects.all().delete()
     assert run("list_tokens") == "No live sessions.\n"
 
@@ -421,7 +421,7 @@ def test_list_tokens_says_what_is_wrong(run, monkeypatch):
     for options, message, code in [
         (["--user", "nobody"], "There is no user 'nobody'", 1),
         (["--client", "nobody"], "There is no client 'nobody'", 1),
-        (["--limit", "0"], "--limit is at least 1", 2),
+        (["--limit", "0"], "--limit must be at least 1", 2),
     ]:
         with pytest.raises(CommandError, match=message) as caught:
             run("list_tokens", *options)
@@ -501,14 +501,14 @@ def test_purge_tokens_tells_its_progress_if_asked_or_if_it_takes_long(run, error
 def test_purge_tokens_says_how_far_it_came_when_the_database_refuses(run, refusing):
     refusing("delete", after=2)
 
-    with pytest.raises(CommandError, match=r"refused\. Removed until then: 2 sessions, 1 records"):
+    with pytest.raises(CommandError, match=r"refused\. Removed so far: 2 sessions, 1 records"):
         run("purge_tokens", "--batch-size", "2")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--batch-size", "0"], "--batch-size is at least 1"),
+        (["--batch-size", "0"], "--batch-size must be at least 1"),
         (["--max-seconds", "soon"], "invalid float value: 'soon'"),
         (["--events-older-than", "long"], "write 90s, 15m"),
     ],
