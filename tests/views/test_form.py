@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from io import BytesIO
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.test import AsyncRequestFactory, RequestFactory
+from django.test import Client as Browser
 from rest_framework.request import Request
 
 from django_ciam_token.errors import ContentTooLarge, InvalidRequest, OAuthError, UnsupportedContent
 from django_ciam_token.views.form import LARGEST_BODY, StrictFormParser, parse_form, read_form
-
-FORM = "application/x-www-form-urlencoded"
+from tests.conftest import TOKEN_URL, post_form
+from tests.views.conftest import FORM, assert_error, assert_still_valid
 
 
 def parse(body, *, content_type=FORM, **headers):
@@ -149,3 +151,91 @@ def test_a_compressed_body_is_refused(encoding):
 
     assert (type(error), error.reason, error.status) == (UnsupportedContent, "compressed_body", 415)
     assert error.description == "do not compress the form"
+
+
+# Over HTTP, at the token endpoint
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["resource", "audience"])
+def test_parameters_that_later_rfcs_let_repeat_may_repeat(form, name):
+    assert post_form([*form.items(), (name, "a"), (name, "b")]).status_code == 200
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "name", ["grant_type", "client_id", "client_secret", "refresh_token", "scope", "x-unknown"]
+)
+def test_a_repeated_parameter_is_named(form, name):
+    response = post_form([*form.items(), (name, form.get(name, "openid")), (name, "other")])
+
+    assert_error(response, 400, "invalid_request", description=f"{name} is repeated")
+    assert_still_valid(form)
+
+
+@pytest.mark.django_db
+def test_a_very_long_repeated_name_is_not_echoed(form):
+    response = post_form([*form.items(), ("n" * 50, "1"), ("n" * 50, "2")])
+
+    assert_error(response, 400, "invalid_request", description="a parameter is repeated")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "description"),
+    [
+        ('{"grant_type": "refresh_token"}', "application/json", 415, "send a form"),
+        (b"--x\r\n\r\n--x--", "multipart/form-data; boundary=x", 415, "send a form"),
+        ("a=b", "text/plain", 415, "send a form"),
+        ("a=b", FORM + "; charset=iso-8859-1", 415, "UTF-8"),
+        (b"grant_type=\xff", FORM, 400, "not valid UTF-8"),
+        ("grant_type=%ff", FORM, 400, "not valid UTF-8"),
+        ("grant_type=refresh_token&x=%00", FORM, 400, "NUL"),
+        ("grant_type=refresh_token&%00=x", FORM, 400, "NUL"),
+        ("&".join(f"p{n}=1" for n in range(101)), FORM, 400, "more than 100"),
+        ("a=" + "b" * 16384, FORM, 413, "16 KiB"),
+        ("", FORM, 400, "grant_type is missing"),
+        ('{"grant_type": "refresh_token"}', FORM, 400, "grant_type is missing"),
+    ],
+)
+def test_a_body_that_is_no_proper_form(body, content_type, status, description):
+    response = Browser().post(TOKEN_URL, body, content_type=content_type)
+
+    assert_error(response, status, "invalid_request", description=description)
+
+
+@pytest.mark.django_db
+def test_a_body_of_exactly_16_kib_is_read(form):
+    length = len("&".join(f"{name}={quote(value)}" for name, value in form.items()))
+
+    assert post_form({**form, "x": "y" * (16 * 1024 - length - len("&x="))}).status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_compressed_body_is_answered_415(form):
+    response = post_form(form, HTTP_CONTENT_ENCODING="gzip")
+
+    assert_error(response, 415, "invalid_request", description="compress")
+
+
+@pytest.mark.django_db
+def test_the_case_of_the_content_type_does_not_matter(form):
+    response = Browser().post(TOKEN_URL, urlencode(form), content_type=FORM.upper())
+
+    assert response.status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_length_that_is_no_number_counts_as_none(form):
+    response = Browser().generic("POST", TOKEN_URL, urlencode(form), FORM, CONTENT_LENGTH="x")
+
+    assert_error(response, 400, "invalid_request", description="grant_type is missing")
+
+
+@pytest.mark.django_db
+def test_a_body_in_chunks_is_told_to_come_whole(form):
+    response = Browser().generic(
+        "POST", TOKEN_URL, content_type=FORM, HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH=""
+    )
+
+    assert_error(response, 411, "invalid_request", description="Content-Length")
