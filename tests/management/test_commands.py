@@ -37,7 +37,7 @@ def test_help_ends_with_examples(command, capsys):
 
 
 @pytest.mark.parametrize("client_id", ["nobody", "CLIENT", "client "])
-def test_commands_name_a_client_that_is_not_there(run, client_id):
+def test_commands_say_which_client_does_not_exist(run, client_id):
     ClientFactory(client_id="client")
 
     with pytest.raises(CommandError, match=r"There is no client .* create_client"):
@@ -55,7 +55,9 @@ def test_commands_name_a_client_that_is_not_there(run, client_id):
         ),
     ],
 )
-def test_a_database_that_refuses_is_said_and_changes_nothing(run, monkeypatch, command, target, text):
+def test_if_the_database_refuses_the_command_says_so_and_changes_nothing(
+    run, monkeypatch, command, target, text
+):
     ClientFactory(client_id="client")
 
     def refuse(*args, **kwargs):
@@ -86,13 +88,13 @@ def test_durations_are_read(text, expected):
 
 
 @pytest.mark.parametrize("text", ["7", "", "d", "-1d", "1.5h", "7 d", "7y", "999999w", "٣d"])
-def test_other_durations_are_explained(run, web_client, text):
+def test_a_wrong_duration_is_explained(run, web_client, text):
     with pytest.raises(CommandError, match="write 90s, 15m, 12h, 7d, 2w or 0"):
         run("rotate_client_secret", web_client.client_id, f"--overlap={text}")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_operator_is_named_even_where_the_account_has_no_name(run, web_client, user, monkeypatch):
+def test_the_command_is_named_as_actor_if_the_account_has_no_name(run, web_client, user, monkeypatch):
 
     def fail():
         raise KeyError("getpwuid(): uid not found")

@@ -60,6 +60,6 @@ def test_create_client_says_what_is_wrong(run, arguments, message):
     assert Client.objects.count() == 1
 
 
-def test_create_client_wants_a_type_there_is(run):
+def test_create_client_refuses_an_unknown_type(run):
     with pytest.raises(CommandError, match="invalid choice: 'desktop'"):
         run("create_client", "Portal", "--type", "desktop")

@@ -17,7 +17,7 @@ def test_issue_tokens_answers_as_the_token_endpoint(run_json, web_client, user, 
     assert RefreshToken.objects.get().user == user
 
 
-def test_issue_tokens_for_a_machine_and_a_scope(run, machine):
+def test_issue_tokens_issues_tokens_to_a_machine_with_a_scope(run, machine):
     text = run("issue_tokens", "--client", machine.client_id, "--scope", "profile")
 
     assert [line.partition(":")[0] for line in text.splitlines()] == [

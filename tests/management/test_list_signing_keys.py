@@ -10,7 +10,7 @@ from django_ciam_token.models import SigningKey
 pytestmark = pytest.mark.django_db
 
 
-def test_list_signing_keys_tells_the_life_of_each(run, run_json):
+def test_list_signing_keys_shows_the_dates_of_each_key(run, run_json):
     run("rotate_signing_key", "--algorithm", "ES256")
     old, new = SigningKey.objects.order_by("pk")
 

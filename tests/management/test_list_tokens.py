@@ -20,7 +20,7 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
 
-def test_list_tokens_tells_what_a_session_is(run_json, web_client, user, refresh):
+def test_list_tokens_describes_each_session(run_json, web_client, user, refresh):
     issued = issue_tokens(client=web_client, user=user, scope="openid email")
     refresh(web_client, issued["refresh_token"])
     session = RefreshToken.objects.get()
@@ -75,7 +75,7 @@ def test_list_tokens_shows_a_table_newest_first(run, errors, web_client, machine
     assert errors.getvalue() == ""
 
 
-def test_list_tokens_narrows_and_says_when_there_are_more(
+def test_list_tokens_filters_and_says_when_there_are_more(
     run, run_json, errors, web_client, spa_client, user
 ):
     make_sessions(3, web_client, user)

@@ -59,7 +59,7 @@ def test_purge_tokens_stops_when_its_time_is_up(run, run_json):
 
 
 @pytest.mark.usefixtures("_rubbish")
-def test_purge_tokens_tells_its_progress_if_asked_or_if_it_takes_long(run, errors, monkeypatch):
+def test_purge_tokens_reports_progress_if_asked_or_if_it_takes_long(run, errors, monkeypatch):
     run("purge_tokens", "--batch-size", "2", "--verbosity", "2")
 
     lines = errors.getvalue().splitlines()
@@ -76,7 +76,7 @@ def test_purge_tokens_tells_its_progress_if_asked_or_if_it_takes_long(run, error
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_rubbish")
-def test_purge_tokens_says_how_far_it_came_when_the_database_refuses(run, refusing):
+def test_purge_tokens_says_how_far_it_got_when_the_database_refuses(run, refusing):
     refusing("delete", after=2)
 
     with pytest.raises(CommandError, match=r"refused\. Removed so far: 2 sessions, 1 records"):

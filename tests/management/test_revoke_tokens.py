@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
 
 
-def test_revoke_tokens_ends_what_meets_every_option(run, web_client, spa_client, user):
+def test_revoke_tokens_ends_only_sessions_that_match_every_option(run, web_client, spa_client, user):
     ago = timezone.now() - 5 * DAY
     chosen = make_session(web_client, user, issued_at=ago)
     spared = {
@@ -45,7 +45,7 @@ def test_revoke_tokens_ends_what_meets_every_option(run, web_client, spa_client,
     assert ended.revoked_reason == "operator"
 
 
-def test_revoke_tokens_by_each_option_alone(run, web_client, spa_client, user):
+def test_revoke_tokens_accepts_each_option_alone(run, web_client, spa_client, user):
     now = timezone.now()
     of_user = make_session(web_client, user)
     by_id = make_session(web_client, UserFactory())
@@ -72,7 +72,7 @@ def test_revoke_tokens_by_each_option_alone(run, web_client, spa_client, user):
     assert run("revoke_tokens", "--all", "--no-input") == "Ended 0 sessions (all).\n"
 
 
-def test_revoke_tokens_ends_nothing_unless_told_what(run, web_client, user):
+def test_revoke_tokens_ends_nothing_without_options(run, web_client, user):
     make_session(web_client, user)
 
     with pytest.raises(CommandError, match="Say which sessions to end: --user") as caught:
@@ -160,7 +160,7 @@ def test_revoke_tokens_asks_for_a_token_without_showing_it(run, monkeypatch, web
     assert live_ids() == set()
 
 
-def test_revoke_tokens_refuses_what_is_no_token_of_this_service(run, typed, web_client, user):
+def test_revoke_tokens_refuses_a_string_that_is_not_a_token_of_this_service(run, typed, web_client, user):
     tokens = issue_tokens(client=web_client, user=user)
     forged = tokens["refresh_token"][:-2] + ("AA" if tokens["refresh_token"][-2:] != "AA" else "BB")
 
@@ -204,7 +204,7 @@ def test_revoke_tokens_says_what_is_wrong(run, web_client, user, options, messag
 
 
 @pytest.mark.django_db(transaction=True)
-def test_revoke_tokens_says_how_far_it_came_when_the_database_refuses(
+def test_revoke_tokens_says_how_far_it_got_when_the_database_refuses(
     run, refusing, web_client, user, monkeypatch
 ):
     make_sessions(5, web_client, user)
@@ -218,7 +218,7 @@ def test_revoke_tokens_says_how_far_it_came_when_the_database_refuses(
     assert len(live_ids()) == 3
 
 
-def test_revoke_tokens_tells_its_progress_if_asked(run, errors, web_client, user):
+def test_revoke_tokens_reports_progress_if_asked(run, errors, web_client, user):
     make_sessions(2, web_client, user)
 
     run("revoke_tokens", "--all", "--no-input", "--verbosity", "2")
@@ -227,7 +227,7 @@ def test_revoke_tokens_tells_its_progress_if_asked(run, errors, web_client, user
 
 
 @pytest.mark.django_db(transaction=True)
-def test_revoke_tokens_changes_nothing_if_it_can_not_even_count(run, refusing, web_client, user):
+def test_revoke_tokens_changes_nothing_if_it_can_not_count_the_sessions(run, refusing, web_client, user):
     make_session(web_client, user)
     refusing("count")
 
@@ -263,7 +263,7 @@ def test_instants_are_read_in_the_sites_time_zone(settings):
     assert read("7d").tzinfo is None
 
 
-def test_a_dry_run_counts_those_that_expired_lately_as_well(run_json, web_client, user):
+def test_a_dry_run_also_counts_sessions_that_expired_recently(run_json, web_client, user):
     make_session(web_client, user, expires_at=timezone.now() - timedelta(minutes=1))
 
     for options in (["--dry-run"], ["--no-input"]):

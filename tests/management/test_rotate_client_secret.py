@@ -15,7 +15,7 @@ from tests.management.conftest import client_is_accepted
 pytestmark = pytest.mark.django_db
 
 
-def test_rotate_client_secret_lets_both_secrets_work_for_the_overlap(run_json, web_client):
+def test_rotate_client_secret_keeps_both_secrets_valid_during_the_overlap(run_json, web_client):
     answer = run_json("rotate_client_secret", web_client.client_id, "--overlap", "12h")
 
     assert list(answer) == ["client_id", "client_secret", "replaced_secret_expires_at"]

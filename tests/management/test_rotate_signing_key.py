@@ -10,7 +10,7 @@ from django_ciam_token.models import SigningKey
 pytestmark = pytest.mark.django_db
 
 
-def test_rotate_signing_key_publishes_a_key_ahead(run_json):
+def test_rotate_signing_key_publishes_a_key_before_it_signs(run_json):
     answer = run_json("rotate_signing_key", "--algorithm", "ES256")
 
     old, new = SigningKey.objects.order_by("pk")
@@ -18,7 +18,7 @@ def test_rotate_signing_key_publishes_a_key_ahead(run_json):
     assert old.retired_at == new.active_at > timezone.now() + timedelta(minutes=59)
 
 
-def test_rotate_signing_key_says_from_when_on_it_signs(run):
+def test_rotate_signing_key_says_when_the_key_starts_to_sign(run):
     text = run("rotate_signing_key", "--algorithm", "EdDSA", "--now")
 
     new = SigningKey.objects.latest("pk")
@@ -26,7 +26,7 @@ def test_rotate_signing_key_says_from_when_on_it_signs(run):
     assert new.active_at <= timezone.now()
 
 
-def test_rotate_signing_key_takes_compromised_keys_out_at_once(run):
+def test_rotate_signing_key_removes_compromised_keys_at_once(run):
     run("rotate_signing_key", "--algorithm", "ES256", "--compromised")
 
     old, new = SigningKey.objects.order_by("pk")

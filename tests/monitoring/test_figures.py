@@ -43,7 +43,7 @@ def test_figures_above_the_bound_are_estimates(monkeypatch):
     assert len(queries) <= (60 if connection.vendor == "mysql" else 4)
 
 
-def test_what_waits_for_purging_is_counted_among_the_oldest(monkeypatch):
+def test_sessions_waiting_for_the_purge_are_counted_among_the_oldest(monkeypatch):
     sessions(2, expires_at=django_timezone.now() - 60 * DAY)
     sessions(1)
 
@@ -63,7 +63,7 @@ def test_events_are_counted_by_day_in_utc():
     assert found[EventType.REPLAYED] == [0] * 14
 
 
-def test_refreshes_are_added_up_over_shards_and_days_ahead_are_left_out():
+def test_refreshes_are_summed_over_shards_and_future_days_are_left_out():
     for days, shard, count in ((0, 1, 5), (0, 2, 6), (-13, 1, 7), (-14, 1, 8), (1, 1, 9)):
         RefreshCount.objects.create(day=(NOW + days * DAY).date(), shard=shard, count=count)
 

@@ -20,7 +20,7 @@ DAY = timedelta(days=1)
 
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("ages_in_days", [(1, 29), (25, 29)])
-def test_a_sample_is_as_fair_to_old_sessions_as_to_new_ones(monkeypatch, ages_in_days, times):
+def test_a_sample_represents_old_and_new_sessions_equally(monkeypatch, ages_in_days, times):
     """Old ones have ended, whether they began evenly in time or mostly long ago.
 
     Of tables of a million rows InnoDB believes each range to have twice as many.
@@ -60,7 +60,7 @@ def test_a_sample_is_as_fair_to_old_sessions_as_to_new_ones(monkeypatch, ages_in
         assert live == pytest.approx(300, rel=0.2)
 
 
-def test_a_sample_of_sessions_that_began_in_one_millisecond(monkeypatch):
+def test_sessions_that_began_in_one_millisecond_can_be_sampled(monkeypatch):
     monkeypatch.setattr(figures, "EXACT_UP_TO", 2)
     monkeypatch.setattr(figures, "SAMPLE", 1_000)
     client = sessions(4)
@@ -70,14 +70,14 @@ def test_a_sample_of_sessions_that_began_in_one_millisecond(monkeypatch):
     assert figures.session_figures(now=django_timezone.now()).live == {client.pk: 4}
 
 
-def test_a_table_that_is_emptied_meanwhile_has_no_sample(monkeypatch):
+def test_a_table_that_becomes_empty_meanwhile_has_an_empty_sample(monkeypatch):
     monkeypatch.setattr(figures, "EXACT_UP_TO", -1)
     monkeypatch.setattr(figures, "rows_by_estimate", lambda using: 0)
 
     assert figures.session_figures(now=django_timezone.now()).live == {}
 
 
-def test_a_database_that_is_none_of_ours_is_not_asked_for_an_estimate(monkeypatch):
+def test_an_unknown_database_backend_is_not_asked_for_an_estimate(monkeypatch):
     """Backends with a name of their own, such as CockroachDB's, have other catalogs."""
     monkeypatch.setattr(figures, "EXACT_UP_TO", 2)
     client = sessions(4)

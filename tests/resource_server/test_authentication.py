@@ -126,7 +126,7 @@ def test_no_token_or_more_than_one_is_a_malformed_request(authorization):
 @pytest.mark.parametrize(
     "token", ["a,b", 'a"b', "é", "a=b", "=", "abc", "a.b.c", "a.b", "....", "{}", "\x00"]
 )
-def test_what_is_no_jwt_is_an_invalid_token(token):
+def test_a_string_that_is_not_a_jwt_is_an_invalid_token(token):
     assert_refused(get(token=token))
 
 
@@ -163,7 +163,7 @@ def test_an_id_token_is_refused(first_tokens):
     assert_refused(get(token=first_tokens["id_token"]))
 
 
-def test_an_id_token_is_refused_in_the_form_of_rfc_9068(settings, web_client, user):
+def test_an_id_token_is_refused_with_the_profile_of_rfc_9068_too(settings, web_client, user):
     configure(settings, ACCESS_TOKEN_PROFILE="rfc9068")
 
     assert_refused(get(token=issue_tokens(client=web_client, user=user)["id_token"]))
@@ -194,7 +194,7 @@ def test_a_token_signed_by_a_retired_key_is_accepted(access_token):
     assert get(token=access_token).status_code == 200
 
 
-def test_a_token_signed_by_a_key_of_somebody_else_is_refused(access_token):
+def test_a_token_signed_by_somebody_elses_key_is_refused(access_token):
     pem = jose.generate_private_key("RS256")
     key = jose.SigningKeyPair(
         kid=SigningKey.objects.get().kid, algorithm="RS256", private_key=jose.parse_private_key(pem)
@@ -264,13 +264,13 @@ def test_the_audiences_of_the_setting_replace_those_of_the_clients(settings, use
 
 
 @pytest.mark.parametrize("checks", [True, False])
-def test_a_token_whose_client_is_not_its_sessions_is_refused(settings, access_token, checks):
+def test_a_token_with_another_client_than_its_session_is_refused(settings, access_token, checks):
     configure(settings, RESOURCE_CHECKS_REVOCATION=checks)
 
     assert_refused(get(token=resign(access_token, client_id=ClientFactory().client_id)))
 
 
-def test_an_expired_token_is_refused_and_told_so(settings, access_token):
+def test_an_expired_token_is_refused_and_the_answer_says_that_it_expired(settings, access_token):
     assert_refused(get(token=resign(access_token, exp=in_seconds(-1))), EXPIRED)
 
 
@@ -348,7 +348,7 @@ GONE = [_disable_user, _delete_user, _disable_client, _delete_client, _withdraw_
 
 @pytest.mark.parametrize("end", [*ENDED, *GONE])
 @pytest.mark.parametrize("profile", ["ciam", "rfc9068"])
-def test_a_token_that_was_ended_is_refused(settings, web_client, user, end, profile):
+def test_a_token_that_is_no_longer_live_is_refused(settings, web_client, user, end, profile):
     configure(settings, ACCESS_TOKEN_PROFILE=profile)
     token = issue_tokens(client=web_client, user=user)["access_token"]
     assert get(token=token).status_code == 200
@@ -359,7 +359,7 @@ def test_a_token_that_was_ended_is_refused(settings, web_client, user, end, prof
 
 
 @pytest.mark.parametrize("end", ENDED)
-def test_when_revocation_is_not_checked_an_ended_token_is_good_until_it_expires(
+def test_when_revocation_is_not_checked_a_revoked_token_is_accepted_until_it_expires(
     settings, web_client, user, access_token, end
 ):
     configure(settings, RESOURCE_CHECKS_REVOCATION=False)
@@ -369,7 +369,7 @@ def test_when_revocation_is_not_checked_an_ended_token_is_good_until_it_expires(
 
 
 @pytest.mark.parametrize("end", GONE)
-def test_when_revocation_is_not_checked_user_and_client_still_are(
+def test_even_if_revocation_is_not_checked_the_user_and_the_client_are(
     settings, web_client, user, access_token, end
 ):
     configure(settings, RESOURCE_CHECKS_REVOCATION=False)
@@ -380,7 +380,9 @@ def test_when_revocation_is_not_checked_user_and_client_still_are(
     assert_refused(get(token=access_token))
 
 
-def test_a_users_session_that_lost_its_user_does_not_become_a_machines(settings, monkeypatch, access_token):
+def test_a_session_whose_user_was_deleted_does_not_become_a_machines_session(
+    settings, monkeypatch, access_token
+):
     configure(settings, RESOURCE_CHECKS_REVOCATION=False)
     first = RefreshToken.objects.all().__class__.first
 
@@ -395,7 +397,7 @@ def test_a_users_session_that_lost_its_user_does_not_become_a_machines(settings,
 
 
 @pytest.mark.parametrize("checks", [True, False])
-def test_a_token_without_a_session_is_refused_once_revoked_whatever_the_setting(settings, user, checks):
+def test_a_revoked_token_without_a_session_is_refused_with_either_setting(settings, user, checks):
     configure(settings, RESOURCE_CHECKS_REVOCATION=checks)
     client = ClientFactory(refresh_tokens_enabled=False)
     token = issue_tokens(client=client, user=user)["access_token"]
@@ -448,7 +450,9 @@ def test_a_forged_or_expired_token_costs_no_query(settings, django_assert_num_qu
 
 
 @pytest.mark.parametrize("checks", [True, False])
-def test_a_database_that_refuses_is_answered_503_and_never_401(settings, monkeypatch, access_token, checks):
+def test_if_the_database_is_unavailable_the_answer_is_503_and_never_401(
+    settings, monkeypatch, access_token, checks
+):
     configure(settings, RESOURCE_CHECKS_REVOCATION=checks)
     key_set.current()
 
@@ -466,7 +470,7 @@ def test_a_database_that_refuses_is_answered_503_and_never_401(settings, monkeyp
     assert response.json() == {"detail": "try again with the same access token"}
 
 
-def test_keys_that_cannot_be_read_are_answered_503(monkeypatch, access_token):
+def test_if_the_keys_can_not_be_read_the_answer_is_503(monkeypatch, access_token):
     key_set.forget()
 
     def fail(*args, **kwargs):

@@ -16,7 +16,7 @@ urlpatterns = [path("whoami", Whoami.as_view())]
 
 
 @pytest.mark.parametrize("refresh_tokens_enabled", [True, False])
-def test_a_machine_is_a_user_that_has_no_row(refresh_tokens_enabled):
+def test_a_machine_is_a_user_without_a_row(refresh_tokens_enabled):
     machine = ClientFactory(application_type="m2m", refresh_tokens_enabled=refresh_tokens_enabled)
 
     response = get(token=issue_tokens(client=machine)["access_token"])
@@ -24,7 +24,7 @@ def test_a_machine_is_a_user_that_has_no_row(refresh_tokens_enabled):
     assert response.json() == {"user": machine.client_id, "pk": f"client:{machine.client_id}"}
 
 
-def test_what_a_machine_user_is_and_is_not(machine):
+def test_a_machine_user_is_authenticated_and_has_no_permissions(machine):
     user = MachineUser(client=machine)
 
     assert user.is_authenticated is True

@@ -66,7 +66,7 @@ urlpatterns = [
         ("/by-method", "post", "openid orders:write"),
     ],
 )
-def test_a_token_that_lacks_a_scope_is_answered_403_and_told_which(access_token, url, method, needed):
+def test_without_the_scopes_the_answer_is_403_and_names_them(access_token, url, method, needed):
     assert_insufficient(get(url, access_token, method=method), needed)
 
 
@@ -82,7 +82,7 @@ def test_a_token_that_lacks_a_scope_is_answered_403_and_told_which(access_token,
         ("/not", "get"),
     ],
 )
-def test_a_token_that_has_the_scopes_is_let_through(access_token, url, method):
+def test_a_token_with_the_scopes_is_accepted(access_token, url, method):
     response = get(url, access_token, method=method)
 
     assert response.status_code == 200
@@ -102,7 +102,7 @@ def test_a_narrower_token_of_the_same_session_is_judged_by_its_own_scope(
 
 
 @pytest.mark.parametrize("url", ["/orders-or-admin", "/admin-or-orders", "/orders-and-more-or-admin"])
-def test_the_other_side_of_an_or_is_asked_as_well(web_client, user, access_token, url):
+def test_the_other_side_of_an_or_is_also_asked(web_client, user, access_token, url):
     user.is_staff = True
     user.save()
 
@@ -112,7 +112,7 @@ def test_the_other_side_of_an_or_is_asked_as_well(web_client, user, access_token
     assert "WWW-Authenticate" not in response
 
 
-def test_head_is_judged_like_get_unless_it_is_named(access_token):
+def test_head_is_treated_like_get_unless_it_is_named(access_token):
     class Headed(ByMethod):
         required_scopes = {"GET": ["email"], "HEAD": ["orders"]}
 
@@ -136,7 +136,7 @@ def test_a_method_that_is_not_named_is_refused_whatever_the_scope(access_token):
     assert "WWW-Authenticate" not in response
 
 
-def test_any_of_no_scope_is_no_scope(access_token):
+def test_a_view_that_requires_any_of_no_scopes_refuses_every_token(access_token):
     assert get("/any-of-none", access_token).status_code == 403
 
 
@@ -157,7 +157,7 @@ def test_without_a_token_it_is_401_and_the_challenge_names_no_scope(url):
 
 
 @pytest.mark.parametrize("url", ["/all", "/any-held", "/none", "/by-method"])
-def test_who_was_authenticated_in_another_way_has_no_scopes(user, url):
+def test_a_user_authenticated_in_another_way_has_no_scopes(user, url):
     response = get(url, HTTP_X_USER=user.username)
 
     assert response.status_code == 403
@@ -165,14 +165,14 @@ def test_who_was_authenticated_in_another_way_has_no_scopes(user, url):
 
 
 @pytest.mark.parametrize("url", ["/undeclared", "/letters", "/two-in-one"])
-def test_a_view_that_does_not_say_what_it_requires_serves_nobody(access_token, url):
+def test_a_view_that_does_not_declare_its_scopes_correctly_serves_nobody(access_token, url):
     response = get(url, access_token)
 
     assert response.status_code == 500
 
 
 @pytest.mark.parametrize("names", [("a b",), ("",), (1,), ('"',), (["a"],)])
-def test_a_wrong_scope_name_is_found_when_the_view_is_written(names):
+def test_a_wrong_scope_name_is_an_error_when_the_permission_is_made(names):
     with pytest.raises(ImproperlyConfigured, match="must be a list of scope names"):
         has_scopes(*names)
     with pytest.raises(ImproperlyConfigured, match="must be a list of scope names"):

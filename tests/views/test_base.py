@@ -136,7 +136,7 @@ def test_a_database_failure_in_a_hook_is_answered_503(form, settings, hook):
     assert RefreshToken.objects.get().generation == 0
 
 
-def test_a_refusal_is_logged_with_whom_it_concerns(form, web_client, traces):
+def test_a_refusal_is_logged_with_its_client_and_session(form, web_client, traces):
     session = RefreshToken.objects.get()
     session.revoked_at = session.issued_at
     session.save()
@@ -188,7 +188,7 @@ urlpatterns = [path("oauth2/token", HouseRules.as_view()), path("watched", Watch
 
 
 @override_settings(ROOT_URLCONF="tests.views.test_base")
-def test_a_site_can_subclass_the_view_and_set_a_limit_of_its_own(form):
+def test_a_site_can_subclass_the_view_and_set_its_own_limit(form):
     response = post_form(form)
 
     assert_error(response, 429, "temporarily_unavailable", description="too many requests")
@@ -207,7 +207,7 @@ def test_a_subclass_may_look_at_the_request_before_and_after(form, web_client):
 
 
 @override_settings(ROOT_URLCONF="tests.views.test_base")
-def test_what_a_subclass_looks_at_must_be_a_form_as_well(form):
+def test_a_subclass_sees_only_forms_too(form):
     response = Browser().post("/watched", form, content_type="application/json")
 
     assert_error(response, 415, "invalid_request", description="send a form")
@@ -247,7 +247,7 @@ def test_middleware_that_has_read_the_form_does_no_harm(form, settings):
     assert post_form(form).status_code == 200
 
 
-def test_middleware_that_has_read_a_multipart_form_opens_no_back_door(form, settings):
+def test_a_multipart_form_is_refused_even_if_middleware_has_read_it(form, settings):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.views.test_base.reads_the_form"]
 
     response = Browser().post(TOKEN_URL, form)  # Multipart is what the test client sends by default.

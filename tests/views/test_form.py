@@ -64,26 +64,26 @@ def test_a_repeated_parameter_is_refused_even_if_empty_or_equal(body):
     }
 
 
-def test_names_are_told_apart_by_case():
+def test_parameter_names_are_case_sensitive():
     assert parse_form(b"a=1&A=2") == {"a": "1", "A": "2"}
 
 
 @pytest.mark.parametrize("name", ["resource", "audience"])
-def test_what_other_rfcs_allow_to_be_repeated_may_be(name):
+def test_parameters_that_other_rfcs_allow_to_repeat_may_be_repeated(name):
     assert parse_form(f"{name}=1&{name}=2".encode()) == {name: "2"}
 
 
 @pytest.mark.parametrize(
     ("name", "shown"), [("n" * 40, "n" * 40), ("n" * 41, "a parameter"), ('a"b', "a?b"), ("ü", "?")]
 )
-def test_a_repeated_name_is_shown_unless_it_looks_like_something_else(name, shown):
+def test_a_repeated_name_is_shown_unless_it_is_too_long(name, shown):
     error = refusal(f"{name}=1&{name}=2".encode())
 
     assert error.description == f"{shown} is repeated; send it once"
 
 
 @pytest.mark.parametrize("body", [b"a=\xff", b"a=%FF", b"%FF=1", b"a=%C3", b"a=%ED%A0%80"])
-def test_what_is_not_utf_8_is_refused(body):
+def test_a_form_that_is_not_utf_8_is_refused(body):
     error = refusal(body)
 
     assert (type(error), error.reason) == (InvalidRequest, "invalid_utf8")
@@ -117,7 +117,7 @@ def test_a_form_may_have_16_kib_and_no_more():
     assert error.members()["error"] == "invalid_request"
 
 
-def test_a_form_that_is_longer_than_it_says_is_measured():
+def test_a_form_that_is_longer_than_its_content_length_is_refused():
     # Under ASGI the body comes with its own end.
     request = AsyncRequestFactory().generic("POST", "/oauth2/token", b"a=" + b"x" * LARGEST_BODY, FORM)
     request.META["CONTENT_LENGTH"] = "3"
@@ -129,7 +129,7 @@ def test_a_form_that_is_longer_than_it_says_is_measured():
 @pytest.mark.parametrize(
     "content_type", [FORM, f"{FORM};charset=utf-8", f"{FORM}; charset=UTF-8", f"{FORM}; charset=utf8"]
 )
-def test_utf_8_may_be_named(content_type):
+def test_the_charset_utf_8_may_be_named(content_type):
     assert parse(b"a=1", content_type=content_type) == {"a": "1"}
 
 
@@ -141,7 +141,7 @@ def test_another_charset_is_refused(charset):
     assert error.description == "encode the form as UTF-8"
 
 
-def test_a_body_in_no_encoding_at_all_may_say_so():
+def test_the_content_encoding_identity_is_accepted():
     assert parse(b"a=1", **{"Content-Encoding": "Identity"}) == {"a": "1"}
 
 
@@ -158,7 +158,7 @@ def test_a_compressed_body_is_refused(encoding):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", ["resource", "audience"])
-def test_parameters_that_later_rfcs_let_repeat_may_repeat(form, name):
+def test_a_form_may_repeat_parameters_that_later_rfcs_allow_to_repeat(form, name):
     assert post_form([*form.items(), (name, "a"), (name, "b")]).status_code == 200
 
 
@@ -198,7 +198,7 @@ def test_a_very_long_repeated_name_is_not_echoed(form):
         ('{"grant_type": "refresh_token"}', FORM, 400, "grant_type is missing"),
     ],
 )
-def test_a_body_that_is_no_proper_form(body, content_type, status, description):
+def test_a_body_that_is_not_a_valid_form_is_refused(body, content_type, status, description):
     response = Browser().post(TOKEN_URL, body, content_type=content_type)
 
     assert_error(response, status, "invalid_request", description=description)
@@ -226,14 +226,14 @@ def test_the_case_of_the_content_type_does_not_matter(form):
 
 
 @pytest.mark.django_db
-def test_a_length_that_is_no_number_counts_as_none(form):
+def test_a_content_length_that_is_not_a_number_counts_as_none(form):
     response = Browser().generic("POST", TOKEN_URL, urlencode(form), FORM, CONTENT_LENGTH="x")
 
     assert_error(response, 400, "invalid_request", description="grant_type is missing")
 
 
 @pytest.mark.django_db
-def test_a_body_in_chunks_is_told_to_come_whole(form):
+def test_a_body_in_chunks_must_be_sent_with_a_length(form):
     response = Browser().generic(
         "POST", TOKEN_URL, content_type=FORM, HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH=""
     )

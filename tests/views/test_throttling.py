@@ -71,7 +71,7 @@ def test_too_many_wrong_refresh_tokens_are_answered_429(fail, web_client):
     assert_throttled(fail(**right), retry_after=60)
 
 
-def test_who_succeeds_is_never_throttled(fail, web_client, user):
+def test_a_request_that_succeeds_is_never_throttled(fail, web_client, user):
     token = issue_tokens(client=web_client, user=user)["refresh_token"]
     for _ in range(LIMIT + 2):
         fail()
@@ -83,7 +83,7 @@ def test_who_succeeds_is_never_throttled(fail, web_client, user):
         token = response.json()["refresh_token"]
 
 
-def test_another_client_or_another_address_is_not_punished(fail):
+def test_another_client_or_another_address_is_not_throttled(fail):
     for _ in range(LIMIT + 1):
         fail()
 
@@ -161,7 +161,7 @@ def test_with_the_limit_lifted_imported_secrets_are_tried(fail, settings, web_cl
     assert fail(client_secret="brought along").json() == {"error": "invalid_grant"}
 
 
-def test_a_cache_that_is_away_stops_nobody(fail, web_client, user, monkeypatch, traces):
+def test_without_the_cache_requests_are_still_answered(fail, web_client, user, monkeypatch, traces):
     class Gone:
         def get(self, *args):
             raise ConnectionError("no cache")

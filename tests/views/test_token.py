@@ -111,13 +111,13 @@ def test_a_missing_or_empty_parameter_is_named(form, name, spoil):
     assert_still_valid(form)
 
 
-def test_an_unknown_grant_type(form):
+def test_an_unknown_grant_type_is_refused(form):
     response = post_form({**form, "grant_type": "password"})
 
     assert_error(response, 400, "unsupported_grant_type", description="refresh_token")
 
 
-def test_two_ways_of_client_authentication_at_once_are_refused(form, web_client):
+def test_two_methods_of_client_authentication_at_once_are_refused(form, web_client):
     header = basic(web_client.client_id, web_client.plain_secret)
 
     response = post_form(form, HTTP_AUTHORIZATION=header)
@@ -201,7 +201,7 @@ def test_a_client_without_refresh_tokens_is_unauthorized(form):
 @pytest.mark.parametrize(
     "scope", ["openid admin", "admin", "openid  profile", " openid", 'openid"', "openid\\", "öpenid", "a\tb"]
 )
-def test_a_wider_or_malformed_scope_is_refused_and_loses_nothing(form, scope):
+def test_a_wider_or_malformed_scope_is_refused_and_the_refresh_token_stays_valid(form, scope):
     response = post_form({**form, "scope": scope})
 
     assert_error(response, 400, "invalid_scope", description="scope")
@@ -236,14 +236,14 @@ def test_a_site_adds_a_grant_without_touching_the_view(form, settings, web_clien
 
 
 @override_settings(MIDDLEWARE=[])  # Of which one says so, too.
-def test_an_answer_says_how_long_it_is(form):
+def test_an_answer_has_a_content_length(form):
     response = post_form(form)
 
     assert response["Content-Length"] == str(len(response.content))
 
 
 @pytest.mark.parametrize("sub", [None, "", "x" * 256])
-def test_a_subject_that_would_not_tell_users_apart_is_refused(form, settings, sub):
+def test_a_subject_that_can_not_identify_a_user_is_refused(form, settings, sub):
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SUBJECT": lambda user: sub}
 
     assert_error(post_form(form), 500, "server_error")
@@ -251,7 +251,7 @@ def test_a_subject_that_would_not_tell_users_apart_is_refused(form, settings, su
 
 
 @pytest.mark.parametrize("claims", [None, [], {"x": float("nan")}, {"x": object()}, {"sub": "admin"}])
-def test_claims_that_no_jwt_can_have_change_nothing(form, settings, claims):
+def test_claims_that_a_jwt_can_not_have_are_an_error_and_change_nothing(form, settings, claims):
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "ID_TOKEN_CLAIMS": lambda **arguments: claims}
 
     assert_error(post_form(form), 500, "server_error")
