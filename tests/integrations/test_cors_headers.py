@@ -42,7 +42,7 @@ def test_a_preflight_from_an_allowed_origin_is_answered():
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("are_known", [True, False])
 def test_under_asgi_the_application_can_read_its_tokens(are_known):
-    """There the middleware asks on the event loop, after the view has committed the rotation."""
+    """Under ASGI the middleware asks on the event loop, after the view has committed the rotation."""
     client = Client.objects.get()
     token = issue_tokens(client=client, user=UserFactory())["refresh_token"]
     form = {"grant_type": "refresh_token", "client_id": client.client_id, "refresh_token": token}
@@ -72,7 +72,7 @@ def test_under_asgi_a_preflight_is_answered():
 
 
 class Narrow(TokenView):
-    """A site's own, as the README has it."""
+    """A site's own view, as in the README."""
 
 
 _OWN = [path("oauth2/token", Narrow.as_view(), name="token")]
@@ -145,8 +145,8 @@ def test_while_the_database_is_unavailable_the_last_origins_stay_in_use(monkeypa
     monkeypatch.setattr(cors_headers.time, "monotonic", lambda: now[0])
     cors_headers.allowed_origins()
     Client.objects.update(allowed_origins="")
-    with monkeypatch.context() as away:
-        away.setattr(cors_headers, "_read_origins", fail)
+    with monkeypatch.context() as patched:
+        patched.setattr(cors_headers, "_read_origins", fail)
         for now[0] in (1061.0, 1062.0, 1065.9, 1066.0):
             assert ORIGIN in cors_headers.allowed_origins()
     assert readings == [1061.0, 1066.0]
@@ -159,8 +159,8 @@ def test_origins_that_could_not_be_read_at_first_are_read_at_the_next_request(mo
     def fail():
         raise error
 
-    with monkeypatch.context() as away:
-        away.setattr(cors_headers, "_read_origins", fail)
+    with monkeypatch.context() as patched:
+        patched.setattr(cors_headers, "_read_origins", fail)
         response = post_form({}, HTTP_ORIGIN=ORIGIN)
     assert response.status_code == 400
     assert "Access-Control-Allow-Origin" not in response

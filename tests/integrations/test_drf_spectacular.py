@@ -1,4 +1,4 @@
-"""The schema that drf-spectacular makes of a site, with its warnings as errors."""
+"""The schema that drf-spectacular generates for a site; its warnings are errors here."""
 
 from __future__ import annotations
 

@@ -41,13 +41,13 @@ def run_json(run):
 
 @pytest.fixture
 def typed(monkeypatch):
-    """Let standard input be this text."""
+    """Put this text on standard input."""
     return lambda text: monkeypatch.setattr(sys, "stdin", StringIO(text))
 
 
 @pytest.fixture
 def refusing(monkeypatch):
-    """Let the database refuse what a method of querysets asks for, after some calls."""
+    """Make a queryset method fail after some calls, as if the database refused."""
     monkeypatch.setattr(retry.time, "sleep", lambda _: None)
 
     def refuse(method, *, after=0):

@@ -95,5 +95,5 @@ def test_purge_tokens_says_what_is_wrong(run, options, message):
     with pytest.raises(CommandError, match=message) as caught:
         run("purge_tokens", *options)
 
-    if options == ["--batch-size", "0"]:  # The parser of options ends the process by itself.
+    if options == ["--batch-size", "0"]:  # For the others, the option parser ends the process itself.
         assert caught.value.returncode == 2

@@ -6,7 +6,7 @@ from tests.factories import ClientFactory, UserFactory
 
 
 def sessions(number, *, client=None, **fields):
-    """Make sessions of a client; fields are written over what issuing them set."""
+    """Create sessions of a client; fields replace the values that issuing them set."""
     client = client or ClientFactory()
     for _ in range(number):
         issue_tokens(client=client, user=UserFactory())

@@ -1,4 +1,4 @@
-"""The audit trail, on a real path through the service each."""
+"""The audit trail; each test takes a real path through the service."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_revoking_many_sessions_is_one_log_line_and_one_event_for_each_session(w
     [line] = logged(traces, "revoked")
     assert "'sessions': 3" in line
     assert "'actor': 'root'" in line
-    # Enough to do it again after a failover.
+    # Enough to repeat the revocation after a failover.
     assert f"'user': '{user.username}'" in line
     assert SecurityEvent.objects.filter(event="revoked", actor="root").count() == 3
 

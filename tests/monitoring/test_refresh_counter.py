@@ -77,7 +77,7 @@ def test_two_processes_may_begin_the_same_row_at_once(counter, monkeypatch):
 
     def late(rows, **fields):
         calls.append(1)
-        return 0 if len(calls) == 1 else update(rows, **fields)  # The other one was not there yet.
+        return 0 if len(calls) == 1 else update(rows, **fields)  # The other process had not created it yet.
 
     monkeypatch.setattr("django.db.models.QuerySet.update", late)
     counter.add()

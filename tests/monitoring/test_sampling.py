@@ -21,9 +21,9 @@ DAY = timedelta(days=1)
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("ages_in_days", [(1, 29), (25, 29)])
 def test_a_sample_represents_old_and_new_sessions_equally(monkeypatch, ages_in_days, times):
-    """Old ones have ended, whether they began evenly in time or mostly long ago.
+    """The old sessions have ended, whether they began evenly over time or mostly long ago.
 
-    Of tables of a million rows InnoDB believes each range to have twice as many.
+    In a table of a million rows, InnoDB estimates twice as many rows in each range.
     """
     believed = sampling._rows_between
     monkeypatch.setattr(
@@ -54,7 +54,7 @@ def test_a_sample_represents_old_and_new_sessions_equally(monkeypatch, ages_in_d
 
     live = figures.session_figures(now=now).live.get(client.pk, 0)
 
-    if connection.vendor == "postgresql":  # It draws whole pages, of which there are few here.
+    if connection.vendor == "postgresql":  # It draws whole pages, and there are few here.
         assert 0 <= live <= 1_200
     else:
         assert live == pytest.approx(300, rel=0.2)
@@ -78,7 +78,7 @@ def test_a_table_that_becomes_empty_meanwhile_has_an_empty_sample(monkeypatch):
 
 
 def test_an_unknown_database_backend_is_not_asked_for_an_estimate(monkeypatch):
-    """Backends with a name of their own, such as CockroachDB's, have other catalogs."""
+    """Backends with a vendor name of their own, such as CockroachDB's, have other catalogs."""
     monkeypatch.setattr(figures, "EXACT_UP_TO", 2)
     client = sessions(4)
     monkeypatch.setattr(connection, "vendor", "cockroachdb")

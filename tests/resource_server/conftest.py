@@ -66,7 +66,7 @@ def get(url="/whoami", token=None, *, method="get", authorization=None, **extra)
 
 
 def resign(token, *, typ="JWT", key=None, drop=(), **changes):
-    """The same token with other claims, signed by the site's own key."""
+    """Return the same token with other claims, signed with the site's own key."""
     claims = {**jwt.decode(token, options={"verify_signature": False}), **changes}
     for name in drop:
         del claims[name]

@@ -139,7 +139,7 @@ def test_a_header_nested_too_deeply_is_an_invalid_token():
 @pytest.mark.parametrize("place", ["query", "form"])
 def test_the_token_is_read_from_the_header_only(traces, access_token, place):
     if place == "query":
-        # Django's own log has the URL: one reason not to take tokens from there.
+        # Django's own log has the URL, which is one reason not to accept tokens in it.
         traces.secrets.clear()
         response = get(f"/whoami?access_token={access_token}")
     else:
@@ -247,7 +247,7 @@ def test_a_token_for_another_audience_is_refused(settings, web_client, user, acc
     assert_refused(
         get(token=resign(access_token, aud="https://other.example", client_id=web_client.client_id))
     )
-    # An audience that the operator gave the client is meant for some other API unless it is named here.
+    # If the operator gave the client an audience, it is meant for some other API unless the setting has it.
     client = ClientFactory(audience="https://api.example.com")
     assert_refused(get(token=issue_tokens(client=client, user=user)["access_token"]))
 
@@ -510,7 +510,7 @@ def test_the_realm_of_a_subclass_is_in_every_challenge(access_token):
 
 
 def test_the_classes_can_be_the_defaults_of_the_site():
-    """Django REST framework imports them while it is being imported itself."""
+    """Django REST framework imports them while it is itself being imported."""
     program = """
 import django
 from django.conf import settings

@@ -20,7 +20,7 @@ def basic(client_id, secret):
 
 @pytest.fixture
 def form(web_client, first_tokens):
-    """A request that succeeds, to be spoiled."""
+    """A request that succeeds, which tests then break."""
     return {
         "grant_type": "refresh_token",
         "client_id": web_client.client_id,

@@ -96,7 +96,7 @@ def test_an_internal_failure_reaches_error_trackers(form, settings):
 
 
 def test_an_error_report_of_django_holds_no_secret(form, settings):
-    """The HTML that Django mails to ADMINS has the request and the variables of every frame."""
+    """The HTML that Django mails to ADMINS contains the request and the variables of every frame."""
     from django.core.signals import got_request_exception
     from django.views.debug import ExceptionReporter
 
@@ -160,7 +160,7 @@ class Closed(BaseThrottle):
 
 
 class HouseRules(TokenView):
-    """A site that subclasses the view as it would any DRF view."""
+    """A site subclasses the view like any other DRF view."""
 
     throttle_classes = (*TokenView.throttle_classes, Closed)
 
@@ -250,6 +250,6 @@ def test_middleware_that_has_read_the_form_does_no_harm(form, settings):
 def test_a_multipart_form_is_refused_even_if_middleware_has_read_it(form, settings):
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.views.test_base.reads_the_form"]
 
-    response = Browser().post(TOKEN_URL, form)  # Multipart is what the test client sends by default.
+    response = Browser().post(TOKEN_URL, form)  # The test client sends multipart by default.
 
     assert_error(response, 415, "invalid_request", description="send a form")

@@ -92,7 +92,7 @@ def test_a_form_that_is_not_utf_8_is_refused(body):
 
 @pytest.mark.parametrize("body", [b"a=%00", b"a=1%002", b"%00=1", b"a=\x00"])
 def test_a_nul_is_refused(body):
-    # PostgreSQL has no text with a NUL in it.
+    # PostgreSQL can't store text that contains a NUL.
     error = refusal(body)
 
     assert (type(error), error.reason) == (InvalidRequest, "nul")
@@ -118,7 +118,7 @@ def test_a_form_may_have_16_kib_and_no_more():
 
 
 def test_a_form_that_is_longer_than_its_content_length_is_refused():
-    # Under ASGI the body comes with its own end.
+    # Under ASGI, the end of the body does not depend on the Content-Length.
     request = AsyncRequestFactory().generic("POST", "/oauth2/token", b"a=" + b"x" * LARGEST_BODY, FORM)
     request.META["CONTENT_LENGTH"] = "3"
 

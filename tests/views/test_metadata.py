@@ -121,8 +121,8 @@ def test_a_client_that_has_the_document_is_answered_304_until_it_changes(url):
 
 
 def test_an_answer_of_304_has_no_body(rf):
-    # Not by the test client, which empties it: some servers would send what the view returned, and a client
-    # would take it for the beginning of the next answer.
+    # Not with the test client, which empties the body. Some servers would send the body that the view
+    # returned, and a client would take it for the beginning of the next answer.
     etag = Browser().get("/oauth2/jwks")["ETag"]
 
     response = JWKSetView.as_view()(rf.get("/oauth2/jwks", headers={"If-None-Match": etag})).render()

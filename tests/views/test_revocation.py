@@ -255,7 +255,7 @@ def test_keys_are_read_again_for_an_unknown_key_only_once_in_a_few_seconds(
     start = key_set.current().read_at
     monkeypatch.setattr(key_set.time, "monotonic", lambda: start + 6)
 
-    with django_assert_num_queries(2):  # Of the client and of the keys.
+    with django_assert_num_queries(2):  # One for the client and one for the keys.
         assert_done(revoke(forged))
     with django_assert_num_queries(1):
         assert_done(revoke(forged))

@@ -1,4 +1,4 @@
-"""Failures are slowed down; nobody is kept out because somebody else fails."""
+"""Clients that keep failing are slowed down; nobody is refused because somebody else fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WRONG_SECRET = {"client_secret": "wrong", "refresh_token": "x"}
 
 @pytest.fixture(autouse=True)
 def clock(settings, monkeypatch):
-    """A minute that lasts as long as the test wants."""
+    """A clock that stands still until the test moves it on."""
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "FAILURES_PER_MINUTE": LIMIT}
     now = [1_000_000.0]
     monkeypatch.setattr(throttling.FailureThrottle, "timer", lambda self: now[0])
@@ -136,7 +136,7 @@ def test_the_limit_can_be_lifted(fail, settings):
 
 
 def test_past_the_limit_an_imported_secret_is_not_tried(fail, settings, web_client):
-    """It may be guessable, and each guess costs what its slow hash costs."""
+    """An imported secret may be easy to guess, and each guess costs a slow hash."""
     import_client_secret(web_client, make_password("brought along"))
     assert fail(client_secret="brought along").json() == {"error": "invalid_grant"}
     for _ in range(LIMIT):

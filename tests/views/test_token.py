@@ -235,7 +235,7 @@ def test_a_site_adds_a_grant_without_touching_the_view(form, settings, web_clien
     assert_error(post_form(form), 400, "unsupported_grant_type", description="urn:own")
 
 
-@override_settings(MIDDLEWARE=[])  # Of which one says so, too.
+@override_settings(MIDDLEWARE=[])  # One of the site's would set it as well.
 def test_an_answer_has_a_content_length(form):
     response = post_form(form)
 
