@@ -36,11 +36,13 @@ def refreshed(tokens: list[str], count: int) -> list[str]:
 
     from django_ciam_token.caller import Caller
     from django_ciam_token.crypto import refresh_token_string, site_keys
-    from django_ciam_token.sessions.rotation import database, prepare_rotation, rotate
+    from django_ciam_token.database.routing import write_database
+    from django_ciam_token.models import RefreshToken
+    from django_ciam_token.sessions.rotation import prepare_rotation, rotate
     from django_ciam_token.sessions.rows import read_client
     from django_ciam_token.sessions.verdict import Verdict, judge
 
-    keys, using = site_keys.token_keys(), database()
+    keys, using = site_keys.token_keys(), write_database(RefreshToken)
     caller = Caller(address="192.0.2.1", user_agent="benchmark")
     for turn in range(count):
         place, now = turn % len(tokens), timezone.now()
