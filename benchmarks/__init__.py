@@ -1,4 +1,4 @@
-"""How fast a refresh is, beside other packages and beside what it would cost without any of them.
+"""How fast a refresh is, compared with other packages and with what it would cost without any of them.
 
 ``python -m benchmarks --help``; `admin_pages.py` is a program of its own.
 """

@@ -19,16 +19,16 @@ PARTS = ("comparison", "growth", "churn", "purge")
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="three minutes, to see that all of it works")
+    parser.add_argument("--quick", action="store_true", help="three minutes, to see that everything works")
     parser.add_argument("--only", nargs="*", help="names of servers")
-    parser.add_argument("--rounds", type=int, help="how often each is measured; 15 if left out, 1 if quick")
+    parser.add_argument("--rounds", type=int, help="how often each is measured; 15 by default, 1 if quick")
     parser.add_argument("--threads", action="store_true", help="gthread workers instead of sync ones")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, help="all if left out")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, help="all by default")
     parser.add_argument(
         "--database",
         choices=("postgresql", "mariadb", "sqlite"),
         default="postgresql",
-        help="PostgreSQL if left out; on the others there is the comparison only, without the floor",
+        help="PostgreSQL by default; on the others there is only the comparison, without the floor",
     )
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else FULL

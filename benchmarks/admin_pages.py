@@ -2,9 +2,9 @@
 
     DATABASE_URL=postgres://user@host/name python benchmarks/admin_pages.py [--sessions 1000000]
 
-Fills the database, if its table of sessions is empty, and asks for each page through Django's test client.
-Prints the median of nine answers in milliseconds and the number of statements. Times are of one machine at
-one moment; the tests count statements instead.
+Fills the database if its table of sessions is empty, and requests each page through Django's test client.
+Prints the median of nine answers in milliseconds and the number of statements. The times hold for one machine
+at one moment; the tests count statements instead.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CLIENTS = 1_000
 USERS = 100_000
 ROUNDS = 9
 
-# A third of the sessions is over, one in a hundred was revoked; keys ascend with time, as those of uuid7 do.
+# A third of the sessions have expired, one in a hundred was revoked. Keys ascend with time, like uuid7's.
 FILL = """
 INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, is_staff, is_active,
                        date_joined)

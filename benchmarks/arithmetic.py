@@ -1,8 +1,8 @@
-"""From the measured cost of one refresh to what many sessions need: the table of docs/scaling.md.
+"""What many sessions need, computed from the measured cost of one refresh: the table of docs/scaling.md.
 
     python benchmarks/arithmetic.py [--web-ms 2.0] [--database-ms 0.34] [--wal-bytes 280] [--every 300] …
 
-Every assumption is an option; `--help` lists them. It only multiplies: nothing is measured here.
+Every assumption is an option; `--help` lists them. This only multiplies: nothing is measured here.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import math
 OPTIONS = {
     "web-ms": (2.0, "CPU time of the web process for one refresh"),
     "database-ms": (0.34, "CPU time of the database for one refresh"),
-    "wal-bytes": (280, "WAL of one refresh, without the images of whole pages"),
-    "row-bytes": (482, "table bytes of a row, free space included"),
+    "wal-bytes": (280, "bytes of WAL for one refresh, without the images of whole pages"),
+    "row-bytes": (482, "bytes of a row in the table, free space included"),
     "index-bytes": (108, "bytes of a row in all indexes"),
     "rows-on-page": (17, "rows on a page of 8 KiB"),
-    "page-image-bytes": (6_700, "WAL of the first change of a page after a checkpoint, in addition"),
+    "page-image-bytes": (6_700, "extra bytes of WAL for the first change of a page after a checkpoint"),
     "checkpoint": (900, "seconds from one checkpoint to the next"),
     "every": (300, "seconds between two refreshes of an application that is open"),
-    "hours": (2, "for how many hours a day an application is open"),
-    "peak": (3, "how many times the average the busiest hour is"),
-    "rows-per-session": (2, "rows for a live session: those that ended are kept for ENDED_RETENTION"),
-    "busy": (0.6, "share of its time that a core or a worker is meant to be busy at the peak"),
-    "request-ms": (6, "how long a worker is busy with one refresh, waiting for the COMMIT included"),
+    "hours": (2, "hours a day that an application is open"),
+    "peak": (3, "how many times busier the busiest hour is than the average"),
+    "rows-per-session": (2, "rows for each live session: ended ones are kept for ENDED_RETENTION"),
+    "busy": (0.6, "share of its time that a core or a worker should be busy at the peak"),
+    "request-ms": (6, "how long a worker is busy with one refresh, including the wait for the COMMIT"),
     "cores": (32, "cores of one database server"),
-    "rows-per-part": (25_000_000, "rows of a part from which on one would rather have two"),
+    "rows-per-part": (25_000_000, "largest number of rows in one partition"),
 }
 HEADER = (
     "live sessions",
@@ -40,7 +40,7 @@ HEADER = (
     "WAL/s at the peak",
     "connections",
     "database servers",
-    "parts on each",
+    "partitions on each",
     "freezing every",
 )
 
@@ -50,13 +50,13 @@ def line(sessions: int, of: argparse.Namespace) -> list[str]:
     peak = average * of.peak
     rows = sessions * of.rows_per_session
     pages = sessions / of.rows_on_page
-    # How many different pages so many refreshes meet between two checkpoints, if they are spread evenly.
+    # How many different pages these refreshes change between two checkpoints, if they are spread evenly.
     touched = pages * -math.expm1(-peak * of.checkpoint / pages)
     wal = peak * of.wal_bytes + touched * of.page_image_bytes / of.checkpoint
     database_cores = peak * of.database_ms / 1000 / of.busy
     servers = math.ceil(database_cores / of.cores)
     parts = 2 ** math.ceil(math.log2(max(1, rows / servers / of.rows_per_part)))
-    # autovacuum_freeze_max_age: after so many transactions each table is looked through as a whole.
+    # autovacuum_freeze_max_age: after this many transactions, each table is scanned as a whole.
     freezing = 200_000_000 / (average / servers) / 3600
     return [
         short(sessions),
@@ -70,7 +70,7 @@ def line(sessions: int, of: argparse.Namespace) -> list[str]:
         short(wal) + "B",
         f"{math.ceil(peak * of.request_ms / 1000 / of.busy):,}",
         str(servers),
-        str(parts) if parts > 1 else "not parted",
+        str(parts) if parts > 1 else "not partitioned",
         f"{freezing:.0f} h",
     ]
 
@@ -91,7 +91,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=float, default=default, help=f"{meaning} ({default:g})")
     options = parser.parse_args()
     lines = [line(sessions, options) for sessions in options.sessions]
-    # One column for each number of sessions: so many rows are easier to read.
+    # One column for each number of sessions: with this many values, rows are easier to read.
     table = [HEADER, *lines]
     for index, row in enumerate(zip(*table, strict=True)):
         print("| " + " | ".join(cell.strip() for cell in row) + " |")

@@ -1,10 +1,10 @@
-"""Carries out the statements of many refreshes in this process: those of the grant, by the grant's own code.
+"""Runs the statements of many refreshes in this process: those of the grant, with the grant's own code.
 
     python -m benchmarks.churning TARGET REFRESHES HALF
     python -m benchmarks.churning TARGET collect HALF
 
-HALF, 0 or 1, says which of the sessions; the tokens that are current in the end are written beside TARGET,
-and put into it by ``collect``.
+HALF is 0 or 1 and says which half of the sessions to refresh. The tokens that are current at the end are
+written to a file next to TARGET, and ``collect`` puts them into TARGET.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ def refreshed(tokens: list[str], count: int) -> list[str]:
 
     from django_ciam_token.caller import Caller
     from django_ciam_token.crypto import refresh_token_string, site_keys
-    from django_ciam_token.sessions import rotation, verdict
+    from django_ciam_token.database.routing import write_database
+    from django_ciam_token.models import RefreshToken
+    from django_ciam_token.sessions.rotation import prepare_rotation, rotate
     from django_ciam_token.sessions.rows import read_client
-    from django_ciam_token.sessions.verdict import Verdict
+    from django_ciam_token.sessions.verdict import Verdict, judge
 
-    keys, using = site_keys.token_keys(), rotation.database()
+    keys, using = site_keys.token_keys(), write_database(RefreshToken)
     caller = Caller(address="192.0.2.1", user_agent="benchmark")
     for turn in range(count):
         place, now = turn % len(tokens), timezone.now()
@@ -49,10 +51,10 @@ def refreshed(tokens: list[str], count: int) -> list[str]:
         assert found is not None
         assert found.session is not None
         session = found.session.session
-        verdict = verdict.judge(found.session, presented, client=found.client, now=now)
+        verdict = judge(found.session, presented, client=found.client, now=now)
         assert verdict is Verdict.ROTATE
-        rotation = rotation.prepare_rotation(session, presented, key=keys[0])
-        assert rotation.rotate(session, rotation, client=found.client, caller=caller, now=now, using=using)
+        rotation = prepare_rotation(session, presented, key=keys[0])
+        assert rotate(session, rotation, client=found.client, caller=caller, now=now, using=using)
         tokens[place] = refresh_token_string.encode(rotation.successor, keys[0])
         if turn % 100_000 == 99_999:
             print(f"  {turn + 1:,} of {count:,} refreshes", flush=True)

@@ -1,4 +1,4 @@
-"""All servers side by side: each in turn, again and again, so that whatever disturbs one disturbs all."""
+"""All servers side by side: each in turn, again and again, so that what disturbs one disturbs all."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Plan:
 
 
 QUICK: Final = Plan(rounds=1, seconds_many=2, seconds_one=1, seconds_warm=1)
-# Many short rounds: what disturbs a machine for some seconds then disturbs all of them alike.
+# Many short rounds: something that disturbs the machine for some seconds then disturbs all servers alike.
 FULL: Final = Plan(rounds=15, seconds_many=2, seconds_one=1, seconds_warm=3)
 
 
 @dataclass
 class Measured:
-    """What was seen of one server in all rounds."""
+    """What was measured of one server in all rounds."""
 
     running: Running
     described: dict[str, Any] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Measured:
     one: list[dict[str, Any]] = field(default_factory=list)
 
     def median(self, name: str, *, of: str = "many") -> float | None:
-        """Return the median over the rounds; None if it could not be seen."""
+        """Return the median over the rounds; None if it could not be measured."""
         seen = [run[name] for run in getattr(self, of) if run[name] is not None]
         return statistics.median(seen) if seen else None
 
@@ -57,7 +57,7 @@ def compare(
     servers: Sequence[Server] = SERVERS,
     threads: bool = False,
 ) -> dict[str, Measured]:
-    """Measure servers alternately on one database server; return what was seen by name."""
+    """Measure servers alternately on one database server; return the measurements by server name."""
     with ExitStack() as stack:
         all_measured = {}
         for server in servers:
@@ -67,7 +67,7 @@ def compare(
             measured.running.load(connections=MANY, seconds=plan.seconds_warm)
         databases.checkpoint()
         for measured in all_measured.values():
-            # Each page is written to the WAL in full once after a checkpoint; that is not of interest.
+            # After a checkpoint each page is written to the WAL in full once, which should not be measured.
             measured.running.load(connections=MANY, seconds=plan.seconds_warm)
         for number in range(plan.rounds):
             take_turns(all_measured.values(), databases, many=plan.seconds_many, one=plan.seconds_one)
@@ -80,7 +80,7 @@ def compare(
 def started(
     stack: ExitStack, server: Server, databases: DatabaseServer, name: str, **options: Any
 ) -> Running:
-    """Start a server on a database of that name, and see to it that both are gone in the end."""
+    """Start a server on a database named after it, and make sure that both are removed at the end."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
     database = f"benchmark_{name}"
     databases.create(database)
@@ -91,9 +91,10 @@ def started(
 
 
 def take_turns(servers: Iterable[Measured], databases: DatabaseServer, *, many: float, one: float) -> None:
-    """Measure each server once: with many connections and with one, for so many seconds.
+    """Measure each server once: with many connections and with one, for as many seconds as given.
 
-    In another order each time: what one leaves behind, such as dirty pages, meets each of the others.
+    The order changes each time, so that what one server leaves behind, such as dirty pages, affects each of
+    the others.
     """
     turns = list(servers)
     random.shuffle(turns)
@@ -103,7 +104,7 @@ def take_turns(servers: Iterable[Measured], databases: DatabaseServer, *, many: 
 
 
 def observe(running: Running, databases: DatabaseServer, connections: int, seconds: float) -> dict[str, Any]:
-    """Run the load, and add to what it says what the server and the database used meanwhile."""
+    """Run the load; return its result and what the server and the database used meanwhile."""
     database = running.database_url.rpartition("/")[2]
     workers = running.workers
     before = sum(map(cpu_seconds, workers))

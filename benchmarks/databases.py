@@ -1,4 +1,4 @@
-"""The database servers: asked by somebody who does not take part, how much they have done so far."""
+"""The database servers, and how much they have done so far, read over a separate connection."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from benchmarks.measuring import cpu_seconds
 
 
 class DatabaseServer(Protocol):
-    """Where the servers of the comparison keep what they keep, each in a database of its own."""
+    """Where the servers of the comparison keep their data, each in a database of its own."""
 
     def version(self) -> str:
-        """Return what it calls itself."""
+        """Return its name and version."""
 
     def url(self, name: str) -> str:
         """Return the DATABASE_URL of a database."""
 
     def create(self, name: str) -> None:
-        """Make an empty database, in place of one of that name."""
+        """Create an empty database; it replaces one of that name."""
 
     def drop(self, name: str) -> None:
         """Remove a database, if there is one."""
 
     def checkpoint(self) -> None:
-        """Write everything out, so that no checkpoint falls into what is measured, if it may be asked to."""
+        """Write everything out, if allowed, so that no checkpoint happens during the measurement."""
 
     def log_bytes(self) -> int | None:
-        """Return how much anybody ever wrote to the log (WAL, redo log); None if it can't be told."""
+        """Return how much was ever written to the log (WAL, redo log); None if it can't be measured."""
 
     def cpu_seconds(self, name: str) -> float | None:
-        """Return the CPU time that a database has cost; None if it can't be told from that of others."""
+        """Return the CPU time that a database has used; None if it can't be measured separately."""
 
     def close(self) -> None:
-        """Take away what was needed to ask."""
+        """Release what was needed for measuring."""
 
 
 class PostgreSQL:
@@ -62,11 +62,11 @@ class PostgreSQL:
         self._connection.execute(f'CREATE DATABASE "{name}"')
 
     def drop(self, name: str) -> None:
-        """Remove a database, whoever is connected to it."""
+        """Remove a database, even if somebody is connected to it."""
         self._connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def checkpoint(self) -> None:
-        """Write everything out, if the role may."""
+        """Write everything out, if the role is allowed to."""
         try:
             self._connection.execute("CHECKPOINT")
         except psycopg.errors.InsufficientPrivilege:
@@ -97,7 +97,7 @@ class PostgreSQL:
 
 
 class MariaDB:
-    """A MariaDB server. It is one process, so its CPU time is what all threads together have used."""
+    """A MariaDB server. It is one process, so its CPU time is that of all its threads together."""
 
     def __init__(self, url: str) -> None:
         import MySQLdb
@@ -130,7 +130,7 @@ class MariaDB:
         self._execute(f"DROP DATABASE IF EXISTS `{name}`")
 
     def checkpoint(self) -> None:
-        """Do nothing: InnoDB writes pages all the time, and never one in full to its log."""
+        """Do nothing: InnoDB writes pages all the time, and never writes a whole page to its log."""
 
     def log_bytes(self) -> int:
         """Return how much went to InnoDB's redo log."""
@@ -158,7 +158,7 @@ class MariaDB:
 
 
 class SQLite:
-    """Files in a folder of their own. Whatever they cost is part of what the web server costs."""
+    """Files in a folder of their own. What they cost is part of what the web server costs."""
 
     def __init__(self) -> None:
         self._folder: Final = Path(tempfile.mkdtemp(prefix="benchmark-"))
@@ -174,21 +174,21 @@ class SQLite:
         return f"sqlite:///{self._folder}/{name}"
 
     def create(self, name: str) -> None:
-        """Leave it to whoever connects first."""
+        """Do nothing: the first connection creates the file."""
 
     def drop(self, name: str) -> None:
-        """Remove a file and those beside it."""
+        """Remove a file and those that SQLite keeps next to it."""
         for path in self._folder.glob(f"{name}*"):
             path.unlink()
 
     def checkpoint(self) -> None:
-        """Do nothing: the log is carried over again and again while it is used."""
+        """Do nothing: the log is written back again and again while it is in use."""
 
     def log_bytes(self) -> None:
-        """Not to be told: the log begins anew with every checkpoint."""
+        """Return None: the log starts again with every checkpoint."""
 
     def cpu_seconds(self, name: str) -> None:
-        """Not to be told from what the web server uses."""
+        """Return None: it can't be separated from what the web server uses."""
 
     def close(self) -> None:
         """Remove the folder."""

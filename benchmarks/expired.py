@@ -1,4 +1,4 @@
-"""Adds sessions that have expired long ago.
+"""Adds sessions that expired long ago.
 
 python -m benchmarks.expired ROWS
 """

@@ -1,4 +1,4 @@
-"""What more sessions, and more refreshes of the same sessions, cost."""
+"""The cost of more sessions, and of more refreshes of the same sessions."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _OURS: Final = SERVERS[0]
 
 @dataclass(frozen=True)
 class Plan:
-    """How much there is, and how long to measure."""
+    """How many sessions there are, and how long to measure."""
 
     sizes: Sequence[int]
     chosen: int
-    """How many of the sessions are refreshed; they lie anywhere in the table."""
+    """How many of the sessions are refreshed; they are spread over the whole table."""
     rounds: int
     seconds: float
     refreshed: int
@@ -46,7 +46,7 @@ FULL: Final = Plan(
 
 
 def grow(postgresql: PostgreSQL, plan: Plan) -> str:
-    """Refresh sessions among more and more others, alternately; return a table."""
+    """Refresh sessions in tables of several sizes, alternately; return a table of the results."""
     with ExitStack() as stack:
         measured = {}
         for size in plan.sizes:
@@ -86,7 +86,7 @@ def _grown(measured: Mapping[int, Measured]) -> str:
 
 
 def churn(postgresql: PostgreSQL, plan: Plan) -> str:
-    """Refresh few sessions many times; return a table of before and after."""
+    """Refresh a few sessions many times; return a table of before and after."""
     many = plan.refreshed
     with ExitStack() as stack:
         running = started(stack, _OURS, postgresql, "churned", chains=many, sessions=many)
@@ -102,7 +102,7 @@ def churn(postgresql: PostgreSQL, plan: Plan) -> str:
 
 
 def _refresh(running: Running, refreshes: int) -> None:
-    """Let two processes carry out the statements of that many refreshes, without HTTP and signatures."""
+    """Let two processes run the statements of that many refreshes, without HTTP and signatures."""
     command = [sys.executable, "-m", "benchmarks.churning", str(running.target), str(refreshes)]
     halves = [
         subprocess.Popen([*command, str(half)], cwd=ROOT, env=dict(running.environment)) for half in (0, 1)
@@ -131,7 +131,7 @@ def _churned(name: str, running: Running, postgresql: PostgreSQL, plan: Plan) ->
 
 
 def state(database_url: str, name: str = _TABLE) -> dict[str, Any]:
-    """Return what PostgreSQL says of a table."""
+    """Return what PostgreSQL reports about a table."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SELECT pg_stat_force_next_flush()")
         row = connection.execute(

@@ -1,10 +1,10 @@
-"""The load generator: N connections, refreshing sessions with the token of the last answer.
+"""The load generator: N connections that refresh sessions, each with the token of the last answer.
 
     python -m benchmarks.load PORT TARGET CONNECTIONS SECONDS
 
-A process of its own, and little more than sockets, so that it takes far less CPU than what it measures; how
-much it took is part of what it prints. TARGET is a file that `benchmarks.seed` wrote. It is written
-anew with the tokens that are current in the end, so that the next run can go on with them.
+It is a process of its own and little more than sockets, so it takes far less CPU than what it measures. How
+much it took is part of what it prints. TARGET is a file that `benchmarks.seed` wrote. At the end it is
+written again with the current tokens, so that the next run can continue with them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _SECONDS_TO_ANSWER = 60.0
 
 
 class WrongAnswer(Exception):
-    """An answer that was not 200, or brought no new refresh token: nothing measured by it would count."""
+    """An answer that was not 200 or had no new refresh token: a measurement with it would be worthless."""
 
 
 @dataclass
 class Chain:
-    """One connection, and the sessions that it refreshes on it: each in turn, one request at a time."""
+    """One connection and the sessions that are refreshed on it: each in turn, one request at a time."""
 
     port: int
     head: bytes
@@ -58,7 +58,7 @@ class Chain:
         return self.socket
 
     def receive(self) -> bool:
-        """Read what has come; tell whether the answer is complete, and take its token."""
+        """Read what has arrived; tell whether the answer is complete, and keep its token."""
         assert self.socket is not None
         chunk = self.socket.recv(65536)
         self.received += chunk
@@ -76,7 +76,7 @@ class Chain:
         return True
 
     def close_if_told(self) -> None:
-        """Close the connection if the server said that it would."""
+        """Close the connection if the server announced that it would close it."""
         if self.socket is not None and _CLOSES.search(self.received.partition(b"\r\n\r\n")[0]):
             self.socket.close()
             self.socket = None
@@ -88,7 +88,7 @@ def _is_complete(head: bytes, body: bytes) -> bool:
 
 
 def run(port: int, target: dict[str, Any], connections: int, seconds: float) -> dict[str, Any]:
-    """Refresh for so many seconds and return what was seen; ``target["tokens"]`` are the current ones then.
+    """Refresh for so many seconds; return the measurements, and leave the current tokens in ``target``.
 
     Raises:
         WrongAnswer: an answer was not that of a successful rotation.
@@ -131,7 +131,7 @@ def run(port: int, target: dict[str, Any], connections: int, seconds: float) -> 
                     poll.unregister(number)
                 continue
             if chain.socket is None:
-                # Closing took the number out of the poll by itself.
+                # Closing the socket removed its number from the poll.
                 del by_number[number]
                 number = chain.send().fileno()
                 by_number[number] = chain

@@ -1,6 +1,6 @@
-"""What processes have used so far; differences of two readings are what is reported.
+"""What processes have used so far; the reports show the difference of two readings.
 
-CPU time is the trustworthy figure on a machine that does other things as well: it hardly depends on them.
+CPU time is the trustworthy figure on a machine that also does other things: it hardly depends on them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process with all its threads, in seconds; nothing of one that is gone.
+    """Return the CPU time of a process with all its threads, in seconds; 0 if the process has ended.
 
-    As /proc/PID/stat has it, but from the kernel's clock of that process, which counts nanoseconds
-    instead of hundredths of a second.
+    It is the value in /proc/PID/stat, but read from the kernel's clock of that process, which counts
+    nanoseconds instead of hundredths of a second.
     """
     try:
         return time.clock_gettime(~pid << 3 | 2)
@@ -24,7 +24,7 @@ def cpu_seconds(pid: int) -> float:
 def children(pid: int) -> set[int]:
     """Return the processes that a process has started: gunicorn's workers.
 
-    One that is there may be missing for a moment: the kernel does not stop the others while it counts.
+    A running process may be missing for a moment: the kernel does not stop processes while it lists them.
     """
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
 
@@ -35,7 +35,7 @@ def is_there(pid: int) -> bool:
 
 
 def memory_bytes(pid: int) -> int:
-    """Return the proportional share of a process in memory (PSS), or what is resident if that is unknown."""
+    """Return a process's proportional share of memory (PSS), or its resident memory if that is unknown."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         [line] = [line for line in text.splitlines() if line.startswith("Pss:")]

@@ -1,4 +1,4 @@
-"""How long it takes to remove what has expired, by the command that each of the packages has for it."""
+"""How long it takes to remove what has expired, with the command that each package has for it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.databases import PostgreSQL
 from benchmarks.report import table
 from benchmarks.servers import ROOT, SERVERS, environment_of, run
 
-# Modelled on the rows that a refresh leaves behind: the peers keep one for every token that they issued.
+# Modelled on the rows that a refresh leaves behind: the other packages keep one for every token they issued.
 _TOOLKIT: Final = """
 INSERT INTO oauth2_provider_accesstoken (token, token_checksum, expires, scope, resource, created, updated,
     user_id, application_id)
@@ -58,7 +58,7 @@ _ALL: Final = (
 
 
 def purge(postgresql: PostgreSQL, rows: int) -> str:
-    """Let each remove as many expired rows; return a table."""
+    """Let each package remove the same number of expired rows; return a table."""
     lines = []
     for one in _ALL:
         [server] = [server for server in SERVERS if server.name == one.server]

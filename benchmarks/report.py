@@ -18,7 +18,7 @@ _PACKAGES: Final = (
 
 
 def machine(*servers: str) -> str:
-    """Say on what is measured."""
+    """Describe what the measurements were made on."""
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     return (
         f"{_processor()}, {os.cpu_count()} CPUs; {platform.system()}; Python {platform.python_version()}; "
@@ -33,12 +33,12 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def milliseconds(seconds: float | None) -> str:
-    """Write a time down."""
+    """Format a time."""
     return "-" if seconds is None else f"{seconds * 1000:.2f}"
 
 
 def comparison(measured: Mapping[str, Measured]) -> str:
-    """Return the tables of the comparison: what was seen, and the ratios to ours."""
+    """Return the tables of the comparison: the measurements, and the ratios to ours."""
     rates, costs, ratios = [], [], []
     for name, one in measured.items():
         label, described = one.running.server.label, one.described
@@ -94,7 +94,7 @@ def _whole(number: float | None) -> str:
 
 
 def _ratio(ours: Measured, other: Measured, figure: str) -> str:
-    """Divide round by round, and return the median and within what the middle half of the rounds is."""
+    """Divide round by round; return the median and the range of the middle half of the rounds."""
     pairs = zip(ours.many, other.many, strict=True)
     quotients = sorted(a[figure] / b[figure] for a, b in pairs if a[figure] and b[figure])
     if not quotients:

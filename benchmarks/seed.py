@@ -1,9 +1,9 @@
-"""Prepares the database of one server and says how to refresh there.
+"""Prepares the database of one server and describes how to refresh there.
 
     python -m benchmarks.seed SITE CHAINS TARGET [SESSIONS]
 
-Runs with the settings of that server. Beside the chains it begins a session in which a few refreshes are made
-here, in this process, to look at the answer and to count the statements.
+Runs with the settings of that server. Besides the sessions of the chains, it begins one more. That one is
+refreshed a few times in this process, to look at the answer and to count the statements.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(site: str, chains: str, path: str, sessions: str = "0") -> None:
 
 
 def migrate() -> None:
-    """Set Django up and make the tables; sites call it first."""
+    """Set up Django and create the tables; sites call it first."""
     import django
     from django.core.management import call_command
 
@@ -49,7 +49,7 @@ def form(client_id: str, client_secret: str) -> dict[str, str]:
 
 
 def _look(target: dict[str, Any], token: str) -> dict[str, Any]:
-    """Refresh three times by Django's test client; return what the last one did."""
+    """Refresh three times with Django's test client; describe the last refresh."""
     import re
 
     from django.db import connection
@@ -71,7 +71,7 @@ def _look(target: dict[str, Any], token: str) -> dict[str, Any]:
 
 
 def summary(kinds: list[str]) -> str:
-    """Write down a list of statements: how many, and of which kinds without BEGIN and COMMIT."""
+    """Describe a list of statements: how many there are, and their kinds without BEGIN and COMMIT."""
     inner = [kind for kind in kinds if kind not in ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")]
     counts = {kind: inner.count(kind) for kind in ("SELECT", "INSERT", "UPDATE", "DELETE")}
     listed = ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)

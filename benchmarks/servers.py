@@ -33,7 +33,7 @@ class Server:
 
     @property
     def application(self) -> str:
-        """What gunicorn is given."""
+        """The application that gunicorn serves."""
         return (
             "benchmarks.sites.floor.app:application"
             if self.site == "floor"
@@ -63,7 +63,7 @@ SERVERS: Final = (
 
 @dataclass
 class Running:
-    """A server that answers, on a database of its own."""
+    """A running server with a database of its own."""
 
     server: Server
     process: subprocess.Popen[bytes]
@@ -73,7 +73,7 @@ class Running:
     environment: Mapping[str, str]
     log: Path
     workers: frozenset[int] = frozenset()
-    """The process ids of gunicorn's workers, which do not change while all is well."""
+    """The process ids of gunicorn's workers, which do not change unless something fails."""
 
     def described(self) -> dict[str, Any]:
         """Return what `benchmarks.seed` found out about it."""
@@ -81,7 +81,7 @@ class Running:
         return described
 
     def load(self, *, connections: int, seconds: float) -> dict[str, Any]:
-        """Let the load generator run, and return what it printed."""
+        """Run the load generator and return what it printed."""
         arguments = [str(self.port), str(self.target), str(connections), str(seconds)]
         printed = run("benchmarks.load", *arguments, environment=self.environment)
         result: dict[str, Any] = json.loads(printed)
@@ -108,12 +108,12 @@ def start(
     """Fill a server's empty database and start it.
 
     Args:
-        server: which.
-        database_url: of an existing, empty database.
-        folder: for the key and what is written down between runs.
+        server: the server.
+        database_url: the URL of an existing, empty database.
+        folder: where the key is kept, and what one run leaves for the next.
         chains: how many sessions to begin.
         threads: whether gunicorn runs threads (gthread) rather than one request at a time (sync).
-        sessions: how many sessions there are beside them, if it is ours.
+        sessions: how many other sessions there are, if the server is ours.
 
     Raises:
         RuntimeError: it could not be prepared, or does not answer.

@@ -1,4 +1,4 @@
-"""What gunicorn serves of the sites that are Django's."""
+"""The application that gunicorn serves for the sites that use Django."""
 
 from django.core.wsgi import get_wsgi_application
 

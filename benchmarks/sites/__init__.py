@@ -1,1 +1,1 @@
-"""The servers that are compared: each a package with its settings, its URLs and what fills its database."""
+"""The servers that are compared: each is a package with settings, URLs and code that fills its database."""

@@ -1,1 +1,1 @@
-"""Other packages, one module each; loaded only by sites that have the package installed."""
+"""Integration with other packages, one module for each; loaded only if the site has the package installed."""

@@ -1,6 +1,6 @@
-"""Calls from browsers of other origins, for sites that have django-cors-headers installed.
+"""Cross-origin requests from browsers, for sites that have django-cors-headers installed.
 
-django-cors-headers does the protocol; this tells it which origins the active clients are allowed.
+django-cors-headers handles the protocol; this module tells it which origins the active clients may use.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from django_ciam_token.models import Client
 
 logger = logging.getLogger("django_ciam_token")
 
-# Seconds until the next reading while the database is away.
+# Seconds until the next attempt to read while the database is unavailable.
 _PAUSE_OF_READING: Final = 5.0
-# The origins of all active clients and when they were read, by the monotonic clock. A preflight
-# request does not say which client asks, so an origin is allowed if any client has it.
+# The origins of all active clients, and when they were read by the monotonic clock. A preflight request does
+# not say which client it is for, so an origin is allowed if any client has it.
 _read: tuple[float, frozenset[str]] | None = None
 
 
@@ -55,8 +55,8 @@ def allowed_origins() -> frozenset[str]:
         try:
             _read = time.monotonic(), _read_anywhere()
         except (Error, TemporarilyUnavailable):
-            # What the endpoint says of it should be readable for the script. And an answer may be waiting
-            # whose rotation has been committed, so that nothing must be raised here.
+            # Nothing may be raised here. The script should be able to read the endpoint's error. And the
+            # rotation of an answer that waits may be committed already.
             logger.warning(
                 "The origins of browser applications can't be read",
                 extra={"event": "allowed_origins_stale"},
@@ -74,12 +74,12 @@ def forget() -> None:
 
 
 def _read_anywhere() -> frozenset[str]:
-    """Read them, also from an event loop, where the middleware asks under ASGI and Django forbids it."""
+    """Read the origins, also in an event loop, where the middleware runs under ASGI; Django forbids that."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return _read_origins()
-    # The loop waits: that is one query in a while, and the middleware takes no promise for an answer.
+    # The event loop waits. It is one query once in a while, and the middleware can't await the answer.
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(_read_and_close).result()
 
@@ -88,7 +88,7 @@ def _read_and_close() -> frozenset[str]:
     try:
         return _read_origins()
     finally:
-        connections.close_all()  # Of this thread, which ends here.
+        connections.close_all()  # Those of this thread, which ends here.
 
 
 def _read_origins() -> frozenset[str]:

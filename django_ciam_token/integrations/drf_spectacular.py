@@ -1,6 +1,6 @@
 """What drf-spectacular can't see by itself; loaded only by sites that have it installed."""
 
-# drf-spectacular has annotations, but not of what runs when its extensions are subclassed.
+# drf-spectacular has annotations, but not for the code that runs when its extensions are subclassed.
 # mypy: disable-error-code="no-untyped-call"
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _OAUTH_ERROR: Final = inline_serializer(
 
 
 def describe(view: type[APIView]) -> None:
-    """Take a view, and those made from it, into the site's schema: our endpoints.
+    """Add a view of ours, and its subclasses, to the site's schema.
 
-    Without drf-spectacular they are in none: other generators would describe them wrongly.
+    Without drf-spectacular the endpoints are in no schema: other generators would describe them wrongly.
     """
     view.schema = DefaultSchema()
 
@@ -37,13 +37,13 @@ def _errors(*codes: int) -> dict[Any, Any]:
 
 
 def _form(name: str, **fields: Any) -> dict[str, Any]:
-    """Return a form with the parameters that authenticate a client beside its own."""
+    """Return a form with these parameters and those that authenticate a client."""
     credentials = {"client_id": CharField(required=False), "client_secret": CharField(required=False)}
     return {_FORM: inline_serializer(name, fields | credentials)}
 
 
 def _object(*required: str, others: Any = True, **properties: Any) -> dict[str, Any]:
-    """Return the schema of an object; others than its properties may be there as well."""
+    """Return the schema of an object, which may have other properties as well."""
     return {
         "type": "object",
         "properties": properties,
@@ -61,7 +61,7 @@ class AccessTokenScheme(OpenApiAuthenticationExtension):
 
     def __init__(self, target: Any) -> None:
         super().__init__(target)
-        # drf-spectacular takes one name for two classes to be a mistake.
+        # drf-spectacular takes it for a mistake if two classes have one name.
         if type(target) is not AccessTokenAuthentication:
             self.name = type(target).__name__
 
@@ -71,22 +71,22 @@ class AccessTokenScheme(OpenApiAuthenticationExtension):
 
 
 class EndpointExtension(OpenApiViewExtension):
-    """Describes one endpoint, and what a site makes of it by subclassing."""
+    """Describes one endpoint, and a site's subclasses of it."""
 
     match_subclasses = True
 
     attributes: ClassVar[dict[str, Any]] = {}
-    """What the view would say of itself if Django REST framework authenticated its callers."""
+    """The attributes that the view would have if Django REST framework authenticated its callers."""
     operation: ClassVar[dict[str, Any]]
     """The arguments for `extend_schema`."""
 
     def view_replacement(self) -> Any:
-        """Return a view for the generator's eyes only."""
+        """Return a view that only the schema generator sees."""
         replacement = type(self.target.__name__, (self.target,), self.attributes)
         return extend_schema(tags=["oauth2"], **self.operation)(replacement)
 
 
-# Clients authenticate by Basic or in the form (RFC 6749 §2.3.1), for which AllowAny stands.
+# Clients authenticate by Basic or in the form (RFC 6749 §2.3.1); AllowAny stands for the form.
 _BY_CLIENTS: Final = {"authentication_classes": (BasicAuthentication,), "permission_classes": (AllowAny,)}
 
 

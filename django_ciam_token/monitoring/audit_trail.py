@@ -1,7 +1,8 @@
-"""The audit trail: writes down what the signals tell, if the site wants it.
+"""The audit trail: records what the signals report, if the site wants it.
 
-Listens like any receiver of a host site, so the grant knows nothing of it, an event is written after the
-change it speaks of was committed, and a trail that can't be written breaks no answer.
+It listens to the signals like any receiver of a host site, so the grant knows nothing about it. An event is
+written after the change that it describes was committed. If the trail can't be written, requests are still
+answered.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEv
 from django_ciam_token.monitoring.refresh_counter import count_refresh
 
 _SESSIONS_REMEMBERED: Final = 10_000
-# Of which generation of a session a replay was written down last, the sessions of just now at the end.
+# For each session, the generation whose replay was recorded last; the most recent sessions are at the end.
 _replays: Final[OrderedDict[uuid.UUID, int]] = OrderedDict()
 _lock: Final = threading.Lock()
 
 
 def connect() -> None:
-    """Listen to every signal that is an event; an ordinary refresh is none, and only counted."""
+    """Listen to every signal that is an event. An ordinary refresh is not one: it is only counted."""
     receivers: dict[Signal, Callable[..., None]] = {
         signals.tokens_issued: _issued,
         signals.tokens_refreshed: count_refresh,
@@ -50,12 +51,12 @@ def record(*events: SecurityEvent) -> None:
     """Add rows, if the setting ``AUDIT_TRAIL`` is on."""
     if ciam_settings.AUDIT_TRAIL:
         using = write_database(SecurityEvent)
-        # Where the site keeps the trail in a database that has a transaction open, it must not break that.
+        # If the database of the trail has a transaction open, a failure here must not break that transaction.
         try:
             with transaction.atomic(using=using):
                 SecurityEvent.objects.using(using).bulk_create(events, batch_size=1_000)
         except UNAVAILABLE:
-            # Logged by who sent the signal; what comes after it must not suffer.
+            # The sender of the signal logs this error. It must not affect the statements that follow.
             mend(using)
             raise
 
@@ -72,7 +73,7 @@ def event_of(
     actor: str = "",
     caller: Caller = NOBODY,
 ) -> SecurityEvent:
-    """Return a row, not yet saved; a session names its client and user unless others are given."""
+    """Return a row that is not saved yet; a session supplies its user, and its client unless one is given."""
     if session is not None:
         session_id, user_id, client = session.pk, session.user_id, client or session.client
     return SecurityEvent(
@@ -97,9 +98,9 @@ def _replayed(*, session: RefreshToken, client: Client, caller: Caller, **_: Any
 
 
 def _is_first_replay(session: RefreshToken) -> bool:
-    """Tell whether this process has not yet written down a replay of this generation.
+    """Tell whether this process has not yet recorded a replay of this generation.
 
-    One tells what many would: otherwise whoever has a token could fill the table.
+    One row says as much as many. If each replay were recorded, anyone who has a token could fill the table.
     """
     with _lock:
         known = _replays.pop(session.pk, None)

@@ -1,8 +1,8 @@
 """Figures for operators that stay cheap however large the tables are.
 
-Nothing is counted beyond `EXACT_UP_TO` sessions. Above it the database's own estimate of the table's size and
-a sample of about `SAMPLE` rows stand for the whole: a client with n sessions in the sample is told with an
-error of about one in the square root of n, and one with none may still have a few.
+Sessions are counted up to `EXACT_UP_TO`. Above it, the database's own estimate of the table's size and a
+sample of about `SAMPLE` rows stand for the whole. If a client has n sessions in the sample, the error of its
+figure is about one in the square root of n. A client with none in the sample may still have a few.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from django_ciam_token.monitoring.sampling import Part, rows_by_estimate, sample
 from django_ciam_token.purging import is_over
 
 EXACT_UP_TO: Final = 100_000
-"""Up to how many sessions are counted one by one."""
+"""Up to this many sessions are counted one by one."""
 SAMPLE: Final = 10_000
-"""How many stand for the whole above that."""
+"""Above that, this many stand for the whole."""
 _OLDEST: Final = 10_000
 
 
@@ -38,20 +38,22 @@ class SessionFigures:
     """Rows, whatever their state."""
     is_estimate: bool
     live: dict[int, int] = field(default_factory=dict)
-    """Live sessions by the primary key of their client; clients without are left out."""
+    """Live sessions by the primary key of their client; clients without any are left out."""
 
     @property
     def live_total(self) -> int:
-        """All live sessions of the clients asked for."""
+        """All live sessions of the requested clients."""
         return sum(self.live.values())
 
 
 def session_figures(*, now: datetime, clients: Collection[int] | None = None) -> SessionFigures:
-    """Count live sessions by client, or estimate them; in few statements, or a hundred short ones on MariaDB.
+    """Count live sessions by client, or estimate them.
+
+    It takes few statements, or a hundred short ones on MariaDB.
 
     Args:
-        now: the present.
-        clients: of which clients; all if None.
+        now: the current time.
+        clients: the primary keys of the clients to count; all if None.
     """
     using = write_database(RefreshToken)
     sessions = RefreshToken.objects.using(using)
@@ -74,7 +76,7 @@ def session_figures(*, now: datetime, clients: Collection[int] | None = None) ->
 def waiting_for_purge(*, now: datetime) -> tuple[int, bool]:
     """Return how many sessions ``purge_tokens`` would remove, and whether there may be more.
 
-    It looks at the oldest sessions only: what waits is mostly there.
+    It looks only at the oldest sessions: most of those that wait are there.
     """
     oldest = (
         RefreshToken.objects.using(write_database(RefreshToken))
@@ -86,10 +88,10 @@ def waiting_for_purge(*, now: datetime) -> tuple[int, bool]:
 
 
 def events_by_day(types: Sequence[EventType], *, days: int, now: datetime) -> dict[EventType, list[int]]:
-    """Return how many events of each type there were on each of the last days (UTC), the oldest first."""
+    """Return how many events of each type there were on each of the last days (UTC), oldest first."""
     first, begin = _beginning(days, now)
     events = SecurityEvent.objects.using(write_database(SecurityEvent))
-    # Several short walks of one index, and no time zone: MariaDB may have no tables of those.
+    # Several short scans of one index, and no time zone: MariaDB may have no time zone tables.
     day = TruncDate("at", tzinfo=datetime_timezone.utc) if is_aware(now) else TruncDate("at")
     rows = (
         events.filter(event__in=types, at__gte=begin)
@@ -106,7 +108,7 @@ def events_by_day(types: Sequence[EventType], *, days: int, now: datetime) -> di
 
 
 def refreshes_by_day(*, days: int, now: datetime) -> list[int]:
-    """Return how many refreshes were counted on each of the last days (UTC), the oldest first."""
+    """Return how many refreshes were counted on each of the last days (UTC), oldest first."""
     first, _begin = _beginning(days, now)
     counts = RefreshCount.objects.using(write_database(RefreshCount))
     rows = counts.filter(day__gte=first).order_by().values_list("day").annotate(number=Sum("count"))

@@ -1,7 +1,7 @@
-"""Counting refreshes by day without writing at each of them.
+"""Counting refreshes by day without a write for each of them.
 
-Each process counts in memory and adds to the table at most once a minute. A process that ends takes what it
-has counted since then with it: the figure is there to see a trend by, and is not worth a write per refresh.
+Each process counts in memory and adds to the table at most once a minute. When a process ends, what it has
+counted since then is lost: the figure is there to show a trend, and is not worth a write per refresh.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ class RefreshCounter:
     def _forget(self) -> None:
         self._counted: Counter[date] = Counter()
         self._next_flush = 0.0
-        self._shard = random.randrange(_SHARDS)  # noqa: S311 - a spread, no secret
+        self._shard = random.randrange(_SHARDS)  # noqa: S311 - spreads writes, not a secret
         self._process = os.getpid()
 
     def add(self) -> None:
         """Count a refresh, and write if it is time to."""
         with self._lock:
             if self._process != os.getpid():
-                self._forget()  # A fork; what was counted before it is the parent's.
+                self._forget()  # A fork: what was counted before belongs to the parent.
             self._counted[utc_day(timezone.now())] += 1
             if time.monotonic() < self._next_flush:
                 return
-            # Set before the write: while it lasts, other threads go on counting.
+            # Set before the write: other threads keep counting while it lasts.
             self._next_flush = time.monotonic() + FLUSH_EVERY
             due, self._counted = self._counted, Counter()
         for day, number in due.items():

@@ -1,6 +1,6 @@
-"""A sample of a large table of sessions: a few thousand rows, as fairly drawn as each database allows.
+"""A sample of a large table of sessions: a few thousand rows, drawn as fairly as each database allows.
 
-Whether a session is live depends on its age, so the newest alone would say nothing of the rest.
+Whether a session is live depends on its age, so the newest alone would say nothing about the rest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django_ciam_token.database.uuid7 import lowest_of_millisecond, millisecond
 from django_ciam_token.models import RefreshToken
 
 Part = tuple[QuerySet[RefreshToken], float]
-"""Sessions of the sample, and for how many each of them stands."""
+"""Sessions of the sample, and how many sessions each of them stands for."""
 
 _RANGES: Final = 20
 
@@ -25,33 +25,33 @@ def sample(sessions: QuerySet[RefreshToken], *, size: int, total: int) -> list[P
     """Return a sample, in parts.
 
     Args:
-        sessions: all there are, on the database to be asked.
-        size: how many to draw, roughly.
-        total: how many there are, roughly.
+        sessions: all sessions, on the database to query.
+        size: roughly how many to draw.
+        total: roughly how many there are.
     """
     connection, weight = connections[sessions.db], max(1.0, total / size)
     draw = {"postgresql": _pages, "sqlite": _rows, "mysql": _ranges}.get(connection.vendor)
     if draw is not None:
         return draw(sessions, size, weight)
-    # A backend of its own, such as those of CockroachDB and YugabyteDB: the newest, for want of better.
+    # Another backend, such as CockroachDB's or YugabyteDB's: take the newest, for lack of a better way.
     oldest = sessions.order_by("-pk").values_list("pk", flat=True)[size - 1 : size].first()
     return [(sessions if oldest is None else sessions.filter(pk__gte=oldest), weight)]
 
 
 def rows_by_estimate(using: str) -> int:
-    """Return how large the database believes the table of sessions to be; 0 if we can't ask it."""
+    """Return how many sessions the database estimates that there are; 0 if we can't ask it."""
     connection = connections[using]
     table = RefreshToken._meta.db_table
     statements = {
-        # Of a partitioned table each part has its own estimate.
+        # In a partitioned table, each partition has its own estimate.
         "postgresql": "SELECT COALESCE(SUM(GREATEST(reltuples, 0)), 0) FROM pg_class WHERE relkind = 'r' AND "
         "(oid = to_regclass(%s) OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s)::regclass)))",
         "mysql": "SELECT MAX(table_rows) FROM information_schema.tables WHERE table_schema = DATABASE() "
         "AND table_name IN (%s, %s)",
-        # Rows are numbered upwards; the newest number is an upper bound, and needs no walk.
+        # Row numbers ascend. The newest is an upper bound, and reading it needs no scan.
         "sqlite": f"SELECT MAX(rowid) FROM {connection.ops.quote_name(table)}",  # noqa: S608 - a name
     }
-    # A backend of its own, such as those of CockroachDB and YugabyteDB, has none of these.
+    # Another backend, such as CockroachDB's or YugabyteDB's, has none of these.
     statement = statements.get(connection.vendor)
     if statement is None:
         return 0
@@ -68,7 +68,7 @@ def _pages(sessions: QuerySet[RefreshToken], size: int, weight: float) -> list[P
 
 
 def _rows(sessions: QuerySet[RefreshToken], size: int, weight: float) -> list[Part]:
-    """Take every so manyeth row of SQLite, which numbers them upwards."""
+    """Take every n-th row of SQLite, whose row numbers ascend."""
     step, table = round(weight), _table(sessions.db)
     statement = (
         "WITH RECURSIVE drawn(number) AS (SELECT 1 UNION ALL SELECT number + %s FROM drawn "  # noqa: S608
@@ -79,13 +79,13 @@ def _rows(sessions: QuerySet[RefreshToken], size: int, weight: float) -> list[Pa
 
 
 def _ranges(sessions: QuerySet[RefreshToken], size: int, weight: float) -> list[Part]:
-    """Take neighbours out of each of several ranges of keys, as MariaDB can't draw any."""
+    """Take adjacent rows from each of several ranges of keys, because MariaDB can't draw rows at random."""
     keys, limit = sessions.order_by("pk").values_list("pk", flat=True), max(1, size // _RANGES)
     oldest, newest = keys.first(), keys.last()
     if oldest is None or newest is None:
         return []
     ranges = _divided(millisecond(oldest), millisecond(newest) + 1, using=sessions.db)
-    # Of a range that is many pages long InnoDB believes it to have about twice the rows; of all alike.
+    # If a range is many pages long, InnoDB's estimate is about twice its rows; the same goes for all ranges.
     excess = max(1.0, sum(rows for rows, _, _ in ranges) / (weight * size))
     parts: list[Part] = []
     for rows, begin, end in ranges:
@@ -98,9 +98,9 @@ def _ranges(sessions: QuerySet[RefreshToken], size: int, weight: float) -> list[
 
 
 def _divided(begin: int, end: int, *, using: str) -> list[tuple[int, int, int]]:
-    """Halve the ranges with most rows until there are enough; return them: rows, begin and end.
+    """Halve the ranges with most rows until there are enough; return the rows, begin and end of each.
 
-    Begin and end are milliseconds. Sessions do not begin evenly in time, and most of the old ones are purged.
+    Begin and end are milliseconds. Sessions do not begin evenly over time, and most old ones are purged.
     """
     ranges = [(-_rows_between(begin, end, using=using), begin, end)]
     while len(ranges) < _RANGES:
@@ -115,9 +115,9 @@ def _divided(begin: int, end: int, *, using: str) -> list[tuple[int, int, int]]:
 
 
 def _rows_between(begin: int, end: int, *, using: str) -> int:
-    """Return how many rows MariaDB believes a range of keys to have, by a look at the ends of it."""
+    """Return how many rows MariaDB estimates in a range of keys; it looks at the ends of the range."""
     connection, key = connections[using], RefreshToken._meta.pk
-    # By the primary key: it would rather count an index of the whole table.
+    # By the primary key: otherwise MariaDB would rather count an index of the whole table.
     statement = f"EXPLAIN SELECT nonce FROM {_table(using)} FORCE INDEX (PRIMARY) WHERE id >= %s AND id < %s"  # noqa: S608
     bounds = [lowest_of_millisecond(number) for number in (begin, end)]
     with connection.cursor() as cursor:

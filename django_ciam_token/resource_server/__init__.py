@@ -1,7 +1,7 @@
-"""The resource server: how the site's own Django REST framework views trust access tokens.
+"""The resource server: how the site's own Django REST framework views accept access tokens.
 
-``rest_framework.views`` must not be imported here: while that module is being imported it imports the
-classes that the host's ``DEFAULT_AUTHENTICATION_CLASSES`` and ``DEFAULT_PERMISSION_CLASSES`` name.
+``rest_framework.views`` must not be imported here. While that module is being imported, it imports the
+classes named in the host's ``DEFAULT_AUTHENTICATION_CLASSES`` and ``DEFAULT_PERMISSION_CLASSES``.
 """
 
 from django_ciam_token.resource_server.authentication import (

@@ -26,13 +26,13 @@ from django_ciam_token.tokens.bearer import bearer_token, challenge
 
 logger = logging.getLogger("django_ciam_token")
 
-# All that a caller learns about why its token is refused.
+# This is all that a caller learns about why its token is refused.
 _EXPIRED: Final = "the access token has expired"
 _NOT_VALID: Final = "the access token is not valid"
 
 
 class AccessTokenRefused(AuthenticationFailed):
-    """The access token is not one to act upon (RFC 6750 §3.1)."""
+    """The access token is not accepted (RFC 6750 §3.1)."""
 
     error = "invalid_token"
     default_code = error
@@ -47,28 +47,28 @@ class MalformedAuthorization(ParseError):
     def __init__(self, detail: str, *, auth_header: str) -> None:
         super().__init__(detail)
         self.auth_header = auth_header
-        """What Django REST framework answers as WWW-Authenticate."""
+        """Django REST framework sends it as WWW-Authenticate."""
 
 
 class AccessTokensUnavailable(APIException):
     """The database can't be asked about the token now.
 
-    Never 401: on that a client throws its tokens away.
+    The answer is never 401: clients discard their tokens on that.
     """
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     default_detail = "try again with the same access token"
     default_code = TemporarilyUnavailable.error
     wait = 1
-    """Seconds, which Django REST framework answers as Retry-After."""
+    """In seconds; Django REST framework sends it as Retry-After."""
 
 
 class AccessTokenAuthentication(BaseAuthentication):
     """Authenticates ``Authorization: Bearer`` with the access tokens of this site.
 
-    ``request.user`` is the user, or a `MachineUser`; ``request.auth`` the `LiveAccessToken`. Name it
-    first in ``authentication_classes``: Django REST framework takes the challenge of a 401 from the first
-    class, and makes a 403 of it if that class has none.
+    ``request.user`` is the user or a `MachineUser`, and ``request.auth`` is the `LiveAccessToken`. Put this
+    class first in ``authentication_classes``: Django REST framework takes the challenge of a 401 from the
+    first class, and answers 403 instead if that class has none.
     """
 
     www_authenticate_realm = "api"
@@ -78,7 +78,7 @@ class AccessTokenAuthentication(BaseAuthentication):
         """Return the user and the token; None if the request has no Bearer credentials.
 
         Raises:
-            AccessTokenRefused: the token is not good, or not good here.
+            AccessTokenRefused: the token is not valid, or not valid here.
             MalformedAuthorization: there is no token after ``Bearer``, or more than one.
             AccessTokensUnavailable: the database refused.
         """
@@ -101,10 +101,10 @@ class AccessTokenAuthentication(BaseAuthentication):
         except TemporarilyUnavailable:
             raise AccessTokensUnavailable from None
         except Error as error:
-            # Whatever it is, it says nothing about the token, and the caller of an API must get its answer
-            # in the form of the API.
+            # No database error says anything about the token. And the caller of an API must get its answer in
+            # the format of that API.
             logger.error(
-                "The database failed while an access token was judged",
+                "The database failed while an access token was checked",
                 exc_info=error,
                 extra={"event": "database_unavailable"},
             )
@@ -122,10 +122,10 @@ class AccessTokenAuthentication(BaseAuthentication):
 
 @sensitive_variables()
 def accept(token: str, *, now: datetime) -> LiveAccessToken:
-    """Return what an access token says if the site's own views may act upon it.
+    """Return what an access token says if the site's own views may accept it.
 
     Raises:
-        InvalidToken: they may not; the reason says why.
+        InvalidToken: they may not accept it; the reason says why.
         TemporarilyUnavailable: the database refused.
     """
     verified = access_tokens.verify(token, now=now)
@@ -134,7 +134,7 @@ def accept(token: str, *, now: datetime) -> LiveAccessToken:
     if audiences is not None and audience not in audiences:
         raise InvalidToken(reason="wrong_audience")
     live = access_tokens.require_live(verified, revocation=ciam_settings.RESOURCE_CHECKS_REVOCATION)
-    # An audience that the operator gave the client is meant for some API: perhaps not for this one.
+    # If the operator gave the client an audience, it is meant for some API, but perhaps not for this one.
     if audiences is None and audience != live.client.client_id:
         raise InvalidToken(reason="wrong_audience")
     return live

@@ -1,4 +1,4 @@
-"""The user of a request that no person stands behind."""
+"""The user of a request that a machine sends for itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django_ciam_token.models import Client
 
 @dataclass(frozen=True)
 class MachineUser:
-    """The ``request.user`` of a machine-to-machine client, which acts for itself; no row stands behind it."""
+    """The ``request.user`` of a machine-to-machine client, which acts for itself; it has no row."""
 
     client: Client
 
@@ -26,7 +26,7 @@ class MachineUser:
 
     @property
     def pk(self) -> str:
-        """What is no user's key; None would match the rows that have no owner."""
+        """A value that is no user's key. None would not do: it would match the rows that have no owner."""
         return f"client:{self.client.client_id}"
 
     id = pk
@@ -41,7 +41,7 @@ class MachineUser:
         return self.username
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
-        """Return False: Django's permissions are given to users, scopes to clients."""
+        """Return False: Django's permissions belong to users; clients have scopes."""
         return False
 
     def has_perms(self, perm_list: Collection[str], obj: object = None) -> bool:

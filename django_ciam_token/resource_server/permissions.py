@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class TokenHasScopes(BasePermission):
-    """Permits requests whose access token has all scopes that the view's ``required_scopes`` names.
+    """Permits a request if its access token has all scopes in the view's ``required_scopes``.
 
-    ``required_scopes`` is a list, or a dict from HTTP method to list. HEAD is judged like GET unless it is
-    in the dict; any other method that is missing there is refused. A list that is empty asks for an access
-    token and no particular scope. What was authenticated in another way is refused.
+    ``required_scopes`` is a list, or a dict from HTTP method to list. HEAD is treated like GET unless it is
+    in the dict; any other method that is missing there is refused. An empty list requires an access token
+    but no particular scope. A request that was authenticated in another way is refused.
     """
 
     required_scopes: ClassVar[Collection[str] | None] = None
-    """Set by `has_scopes`; None for those of the view."""
+    """Set by `has_scopes`; if it is None, the view's are used."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Tell whether the token has the scopes; if not, the refusal will say which are needed.
@@ -67,7 +67,7 @@ class TokenHasScopes(BasePermission):
 
 
 class TokenHasAnyScope(TokenHasScopes):
-    """Permits requests whose access token has at least one of the scopes; of an empty list it has none."""
+    """Permits a request if its access token has at least one of the scopes; an empty list permits nothing."""
 
     def suffices(self, scope: tuple[str, ...], required: tuple[str, ...]) -> bool:
         """Tell whether a token's scope is enough."""
@@ -75,7 +75,7 @@ class TokenHasAnyScope(TokenHasScopes):
 
 
 def has_scopes(*names: str) -> type[TokenHasScopes]:
-    """Return a permission class for all of these scopes; combine it with others by ``&``, ``|`` and ``~``."""
+    """Return a permission class that requires all of these scopes; ``&``, ``|`` and ``~`` combine it."""
 
     class HasScopes(TokenHasScopes):
         required_scopes = _names(names)
@@ -84,7 +84,7 @@ def has_scopes(*names: str) -> type[TokenHasScopes]:
 
 
 def has_any_scope(*names: str) -> type[TokenHasAnyScope]:
-    """Return a permission class for at least one of these scopes."""
+    """Return a permission class that requires at least one of these scopes."""
 
     class HasAnyScope(TokenHasAnyScope):
         required_scopes = _names(names)
@@ -93,7 +93,7 @@ def has_any_scope(*names: str) -> type[TokenHasAnyScope]:
 
 
 def _names(names: Any) -> tuple[str, ...]:
-    """Return scope names as a tuple; a string would be taken for a list of letters."""
+    """Return scope names as a tuple. A string is refused: it would be read as a list of letters."""
     try:
         if isinstance(names, str) or any(scopes.parse(name) != (name,) for name in names):
             raise ValueError
@@ -103,10 +103,10 @@ def _names(names: Any) -> tuple[str, ...]:
 
 
 def _explain_refusal(view: APIView, auth_header: str) -> None:
-    """Let the view's 403, if there is one, carry the challenge (RFC 6750 §3.1).
+    """Add the challenge to the view's 403, if that is the answer (RFC 6750 §3.1).
 
-    The permission itself must not raise: in ``has_scopes("a") | IsAdminUser`` the other side is still to
-    be asked. A view serves one request, so nothing of this outlives it.
+    The permission itself must not raise: in ``has_scopes("a") | IsAdminUser`` the other side must still be
+    asked. A view object serves one request, so this change ends with the request.
     """
     refuse = view.permission_denied
 

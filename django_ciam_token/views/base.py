@@ -1,4 +1,4 @@
-"""What all endpoints share: who sent a request, and an answer for every way to fail.
+"""What all endpoints share: finding out which client sent a request, and answering every kind of failure.
 
 Every attribute that Django REST framework takes from the host's ``REST_FRAMEWORK`` is set here, so
 nothing in the host's defaults changes these endpoints.
@@ -68,14 +68,14 @@ class EndpointView(APIView):
     schema = None
 
     failures: Failures | None = None
-    """Those that a failure of this request would add to: set as soon as the request names its client."""
+    """The recent failures of this request's client; set as soon as the request names its client."""
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
         """Return the view, exempt from ATOMIC_REQUESTS.
 
-        A revocation that is part of refusing a request must survive the refusal, and a COMMIT must have
-        happened before the answer is given.
+        If a refused request also revokes something, the revocation must survive the refusal. And the COMMIT
+        must have happened before the answer is sent.
         """
         view: Any = super().as_view(**initkwargs)
         for alias in connections:
@@ -83,12 +83,12 @@ class EndpointView(APIView):
         return view
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """Keep the form out of Django's error reports: all of it may be secret."""
+        """Keep the form out of Django's error reports: any part of it may be secret."""
         request.sensitive_post_parameters = "__ALL__"  # type: ignore[attr-defined]
         return super().initialize_request(request, *args, **kwargs)
 
     def perform_authentication(self, request: Request) -> None:
-        """Leave it until something asks for ``request.user``: requests come from clients, not from users."""
+        """Do nothing until something asks for ``request.user``: requests come from clients, not users."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse secrets in the query string: they are in the access log already."""
@@ -109,7 +109,7 @@ class EndpointView(APIView):
         ``request.data`` is the same, but Django REST framework does much more work for it.
 
         Raises:
-            InvalidRequest: or one of its subclasses, if it is not what `read_form` reads.
+            InvalidRequest: or a subclass of it, if `read_form` can't read the form.
         """
         return read_form(request._request)
 
@@ -130,13 +130,13 @@ class EndpointView(APIView):
             request: the request.
             parameters: its form.
             caller: where it came from.
-            now: the present.
-            confidential: whether a client that does not prove who it is is refused.
-            session_id: of a session to read with the client.
+            now: the current time.
+            confidential: whether to refuse a client that does not prove its identity.
+            session_id: a session to read together with the client.
 
         Raises:
             InvalidRequest: it names no client, or authenticates in more than one way.
-            InvalidClient: it is not who it says it is.
+            InvalidClient: it is not the client that it claims to be.
         """
         credentials = read_credentials(request._request.META.get("HTTP_AUTHORIZATION"), parameters)
         self.failures = Failures(
@@ -150,12 +150,12 @@ class EndpointView(APIView):
         return reading
 
     def handle_exception(self, exc: Exception) -> Response:
-        """Turn whatever went wrong into a JSON answer that reveals nothing."""
+        """Turn any exception into a JSON answer that reveals nothing."""
         error = self._throttled(self._as_oauth_error(exc))
         status = exc.status_code if isinstance(exc, APIException) else error.status
         headers = dict(NO_STORE)
         if isinstance(error, InvalidClient) and uses_basic(self.request.META.get("HTTP_AUTHORIZATION")):
-            # RFC 6749 §5.2; not for credentials in the form: a browser would ask the user for a password.
+            # RFC 6749 §5.2. Not for credentials in the form: a browser would ask the user for a password.
             headers["WWW-Authenticate"] = f'Basic realm="{REALM}"'
         if error.retry_after is not None:
             headers["Retry-After"] = str(error.retry_after)
@@ -176,11 +176,11 @@ class EndpointView(APIView):
         return response
 
     def failure_throttles(self) -> list[FailureThrottle]:
-        """Return those of the view's throttles that count failures."""
+        """Return the throttles of the view that count failures."""
         return [throttle for throttle in self.get_throttles() if isinstance(throttle, FailureThrottle)]
 
     def _throttled(self, error: OAuthError) -> OAuthError:
-        """Count a failure of a client, and answer it 429 if there were too many."""
+        """Count the failure if it was a client's attempt; answer 429 if there were too many."""
         if error.is_attempt and self.failures is not None:
             wait = self.failures.count()
             if wait is not None:
@@ -208,6 +208,6 @@ class EndpointView(APIView):
             return TemporarilyUnavailable("try again with the same parameters", reason="database_unavailable")
         path = shown_path(self.request)
         logger.error("Internal error at %s", path, exc_info=exc, extra={"event": "server_error"})
-        # What error trackers listen to; Django itself would send it for an exception it catches.
+        # Error trackers listen to this signal. Django would send it if it caught the exception itself.
         got_request_exception.send(sender=type(self), request=self.request._request)
         return ServerError()

@@ -14,16 +14,16 @@ from django_ciam_token.errors import ContentTooLarge, InvalidRequest, LengthRequ
 SEND_A_FORM: Final = "send a form: Content-Type application/x-www-form-urlencoded"
 LARGEST_BODY: Final = 16 * 1024
 _MOST_FIELDS: Final = 100
-# The two parameters that later RFCs allow to be repeated (RFC 8707 §2, RFC 8693 §2.1); not read here.
+# The two parameters that later RFCs allow a client to repeat (RFC 8707 §2, RFC 8693 §2.1). They are unused.
 _REPEATABLE: Final = frozenset({"resource", "audience"})
 
 
 class Form(dict[str, str]):
-    """Parameters that were parsed strictly: each given once, and none empty."""
+    """Parameters that were parsed strictly: each was sent once, and none is empty."""
 
 
 class StrictFormParser(BaseParser):
-    """Gives `read_form` to whoever asks for ``request.data``."""
+    """Makes ``request.data`` the form that `read_form` returns."""
 
     media_type = "application/x-www-form-urlencoded"
 
@@ -35,15 +35,15 @@ class StrictFormParser(BaseParser):
 
 
 def read_form(request: HttpRequest) -> Form:
-    """Return the parameters of a form that have a value; none if there is no body.
+    """Return the parameters of a form that have a value; an empty form if there is no body.
 
-    The body stays readable, for whoever else looks at the request.
+    The body stays readable for other code that looks at the request.
 
     Raises:
         LengthRequired: it was sent in chunks.
-        UnsupportedContent: the content is no form, has another charset than UTF-8, or is compressed.
+        UnsupportedContent: the content is not a form, is not in UTF-8, or is compressed.
         ContentTooLarge: the body is longer than `LARGEST_BODY`.
-        InvalidRequest: it is not valid UTF-8, has a NUL, or repeats a parameter.
+        InvalidRequest: the form is not valid UTF-8, contains a NUL, or repeats a parameter.
     """
     meta = request.META
     if "HTTP_TRANSFER_ENCODING" in meta and not meta.get("CONTENT_LENGTH"):
@@ -73,7 +73,7 @@ def parse_form(body: bytes) -> Form:
     """Return the parameters of a form that have a value (RFC 6749 §3.2, appendix B).
 
     Raises:
-        InvalidRequest: as `read_form`.
+        InvalidRequest: as in `read_form`.
     """
     try:
         pairs = parse_qsl(

@@ -36,7 +36,7 @@ INACTIVE: Final[dict[str, Any]] = {"active": False}
 
 
 class IntrospectionView(EndpointView):
-    """The introspection endpoint, for clients that keep a secret."""
+    """The introspection endpoint, for confidential clients only."""
 
     http_method_names = ["post"]
 
@@ -58,8 +58,8 @@ def introspect(token: str, *, client: Client, now: datetime) -> dict[str, Any]:
 
     Args:
         token: an access token or a refresh token.
-        client: the one that asks. Tokens of others are not live to it, unless it ``may_introspect``.
-        now: the present.
+        client: the client that asks. It sees other clients' tokens as not live, unless it ``may_introspect``.
+        now: the current time.
 
     Raises:
         TemporarilyUnavailable: the database refused.
@@ -123,14 +123,14 @@ def _introspect_refresh_token(presented: GenuineToken, *, client: Client, now: d
 
 
 def _owner(reading: SessionReading) -> Client | None:
-    """Read whose session it is, where sessions are written: a replica may not have heard of it."""
+    """Return the session's client, read from the database that is written to: a replica may lag behind."""
     using = write_database(Client)
     clients = Client.objects.using(using).filter(pk=reading.session.client_id)
     return retry(lambda _: clients.first(), using=using)
 
 
 def _is_current(reading: SessionReading, presented: GenuineToken, *, owner: Client, now: datetime) -> bool:
-    """Tell whether a refresh with this token would rotate; a predecessor only replays and is not live."""
+    """Tell whether a refresh with this token would rotate; a predecessor only replays, so it is not live."""
     if not owner.is_active or not owner.refresh_tokens_enabled:
         return False
     try:

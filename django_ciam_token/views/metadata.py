@@ -24,7 +24,7 @@ _CONFIDENTIAL_METHODS: Final = [method.name for method in METHODS if method.is_c
 
 
 class PublishedView(EndpointView):
-    """A public document that may be cached and is asked for with If-None-Match."""
+    """A public document that may be cached and revalidated with If-None-Match."""
 
     http_method_names = ["get", "head"]
 
@@ -33,7 +33,7 @@ class PublishedView(EndpointView):
         raise NotImplementedError
 
     def get(self, request: Request) -> Response:
-        """Answer with the document, or with 304 if the client has it."""
+        """Answer with the document, or with 304 if the client already has it."""
         document = self.document()
         etag = f'"{hashlib.sha256(json.dumps(document).encode()).hexdigest()[:32]}"'
         max_age = int(ciam_settings.JWKS_MAX_AGE.total_seconds())
@@ -43,7 +43,7 @@ class PublishedView(EndpointView):
             "Cache-Control": f"public, max-age={max_age}",
             "Access-Control-Allow-Origin": "*",
         }
-        # RFC 9110 §13.1.2: If-None-Match compares weakly, so what a proxy weakened still counts.
+        # RFC 9110 §13.1.2: If-None-Match compares weakly, so an ETag that a proxy weakened still matches.
         known = {known.removeprefix("W/") for known in parse_etags(request.headers.get("If-None-Match", ""))}
         if known & {etag, "*"}:
             return Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -71,7 +71,7 @@ class MetadataView(PublishedView):
             "userinfo_endpoint": _url("django_ciam_token:userinfo"),
             "introspection_endpoint": _url("django_ciam_token:introspect"),
             "scopes_supported": list(ciam_settings.SCOPES),
-            # Both specifications require it; nothing is authorized here, so there is none.
+            # Both specifications require this member. It is empty: there is no authorization endpoint.
             "response_types_supported": [],
             "grant_types_supported": list(ciam_settings.GRANTS),
             "token_endpoint_auth_methods_supported": _METHODS,
@@ -83,6 +83,6 @@ class MetadataView(PublishedView):
 
 
 def _url(name: str) -> str:
-    """Return where a view is reached: on the issuer's host, never on that of the Host header."""
+    """Return the URL of a view: on the issuer's host, never on the host of the Host header."""
     issuer = urlsplit(ciam_settings.ISSUER)
     return f"{issuer.scheme}://{issuer.netloc}{reverse(name)}"

@@ -1,4 +1,4 @@
-"""The one form of every answer: JSON, byte for byte as the reference answers specify."""
+"""How every answer is written: as JSON, byte for byte as in the reference answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 CONTENT_TYPE: Final = "application/json;charset=UTF-8"
-# RFC 6749 §5.1, and §5.2 of its errors.
+# RFC 6749 §5.1, and §5.2 for errors.
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
@@ -29,15 +29,15 @@ class JSONRenderer(BaseRenderer):
         accepted_media_type: str | None = None,
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """Return the bytes of the body; none for an answer without content, such as 304."""
+        """Return the bytes of the body; it is empty for an answer without content, such as 304."""
         return b"" if data is None else json.dumps(data).encode("ascii")
 
 
 class OneRepresentation(BaseContentNegotiation):
-    """Ignores Accept: there is one form of every answer, and an error must reach the client in it."""
+    """Ignores the Accept header: every answer is JSON, and an error must reach the client as JSON too."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
-        """Return the parser if the content is of its type."""
+        """Return the parser if the content has its media type."""
         parser = next(iter(parsers))
         media_type = request._request.content_type or ""
         return parser if media_type.lower() == parser.media_type else None

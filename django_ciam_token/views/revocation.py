@@ -44,9 +44,10 @@ class RevocationView(EndpointView):
 
 @sensitive_variables()
 def revoke_token(token: str, *, client: Client, caller: Caller, now: datetime) -> None:
-    """Revoke a refresh token's session, or one access token; any other string is no error (RFC 7009 §2.2).
+    """Revoke the session of a refresh token, or one access token.
 
-    The kind is recognised from the token itself, so a wrong ``token_type_hint`` does no harm.
+    Any other string is not an error (RFC 7009 §2.2). The kind is recognised from the token itself, so a wrong
+    ``token_type_hint`` does no harm.
 
     Raises:
         InvalidClient: the token was issued to another client; nothing was revoked.
@@ -63,14 +64,14 @@ def revoke_token(token: str, *, client: Client, caller: Caller, now: datetime) -
 
 
 def _revoke_session(presented: GenuineToken, *, client: Client, caller: Caller, now: datetime) -> None:
-    """End the session of a refresh token, of whichever generation it is."""
+    """End the session of a refresh token of any generation."""
     reading = find_session(presented.session_id)
     if reading is None:
         return
     session = reading.session
     if session.client_id != client.pk:
         raise InvalidClient(reason="token_of_another_client")
-    # For the receivers of the signal: reading it once more might find a replica that lags, or nothing.
+    # For the receivers of the signal: reading it again might ask a replica that lags, or find nothing.
     session.client = client
     revoke_session(session, reason=RevocationReason.CLIENT, now=now, caller=caller)
 
@@ -78,7 +79,7 @@ def _revoke_session(presented: GenuineToken, *, client: Client, caller: Caller, 
 def _revoke_access_token(
     verified: VerifiedAccessToken, *, client: Client, caller: Caller, now: datetime
 ) -> None:
-    # One that is not valid yet, by this host's clock, is going to be.
+    # A token that is not valid yet by this host's clock will be valid soon: it is revoked as well.
     if access_tokens.has_expired(verified, now=now, leeway=ciam_settings.RESOURCE_LEEWAY):
         return
     if verified.client_id != client.client_id:

@@ -24,9 +24,9 @@ _MINUTE: Final = 60
 class FailureThrottle(BaseThrottle):
     """Counts the failures of one client from one address, in Django's cache.
 
-    A request is never refused because others failed: one address and one client_id may stand for a web
-    server with ten thousand users, some of whom hold an expired session, or for a group of servers one of
-    which has the wrong secret. Only the failure itself is answered 429, once there were too many.
+    A request is never refused because others failed. One address and one client_id may stand for a web server
+    with ten thousand users, where some sessions have expired. Or they may stand for a group of servers, where
+    one server has the wrong secret. Only a failing request is itself answered 429, after too many failures.
     """
 
     cache = cache
@@ -45,7 +45,7 @@ class FailureThrottle(BaseThrottle):
         return limit is not None and len(self._read(client_id, address)) >= limit
 
     def count(self, *, client_id: str, address: str | None) -> int | None:
-        """Count a failure; return after how many seconds to try again if there were too many before it."""
+        """Count a failure. If there were too many before it, return after how many seconds to try again."""
         limit = ciam_settings.FAILURES_PER_MINUTE
         if limit is None:
             return None
@@ -56,15 +56,15 @@ class FailureThrottle(BaseThrottle):
         return None
 
     def _key(self, client_id: str, address: str | None) -> str:
-        # Hashed: what is presented may be of any length and hold any character.
+        # Hashed, because a request may name a client_id of any length and with any characters.
         ident = hashlib.sha256(f"{client_id}\n{address}".encode()).hexdigest()
         return f"django_ciam_token_failures:{ident}"
 
     def _read(self, client_id: str, address: str | None) -> list[float]:
-        """Return the instants of the failures in the last minute, the newest first."""
+        """Return the times of the failures in the last minute, newest first."""
         try:
             history: list[float] = self.cache.get(self._key(client_id, address), [])
-        except Exception:  # noqa: BLE001 - an unavailable cache raises what its driver raises
+        except Exception:  # noqa: BLE001 - each cache driver raises exceptions of its own
             self._report()
             return []
         since = self.timer() - _MINUTE
@@ -77,7 +77,7 @@ class FailureThrottle(BaseThrottle):
             self._report()
 
     def _report(self) -> None:
-        """Log that nothing is counted while the cache is unavailable; tokens are issued all the same."""
+        """Log that nothing is counted while the cache is unavailable; tokens are still issued."""
         logger.warning("The cache is unavailable; failures are not counted", extra={"event": "no_cache"})
 
 
@@ -85,8 +85,8 @@ class Failures:
     """The recent failures of one client from one address, as all throttles of a view count them.
 
     Args:
-        throttles: those that count.
-        client_id: as presented; see `attribute_to`.
+        throttles: the throttles that count them.
+        client_id: the one that the request names; see `attribute_to`.
         address: where the request came from.
     """
 
@@ -96,7 +96,7 @@ class Failures:
         self._address = address
 
     def attribute_to(self, client_id: str) -> None:
-        """Say whose failure it would be: all client_ids that do not exist are counted as one."""
+        """Set the client that a failure counts against; all client_ids that do not exist count as one."""
         self._client_id = client_id
 
     def are_too_many(self) -> bool:
@@ -107,7 +107,7 @@ class Failures:
         )
 
     def count(self) -> int | None:
-        """Count a failure; return after how many seconds to try again if there were too many before it."""
+        """Count a failure. If there were too many before it, return after how many seconds to try again."""
         waits = [
             throttle.count(client_id=self._client_id, address=self._address) for throttle in self._throttles
         ]

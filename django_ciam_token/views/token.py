@@ -41,8 +41,8 @@ class TokenView(EndpointView):
             queued=queued_for(request._request, now=now),
         )
         tokens = grant(token_request)
-        # Written at once: a `Response` is begun as a page of HTML, and made into this one later. With its
-        # length it is not sent in chunks, and nobody takes a part of it for the whole.
+        # Not a `Response`: that starts as an HTML page and becomes this answer only later. The Content-Length
+        # keeps the answer from being sent in chunks, and nobody mistakes a part of it for the whole.
         body = JSONRenderer().render(tokens.members(timezone.now()))
         headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body)), **NO_STORE}
         return HttpResponse(body, headers=headers)

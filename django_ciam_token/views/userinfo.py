@@ -23,7 +23,7 @@ from django_ciam_token.tokens.bearer import bearer_token, challenge
 from django_ciam_token.views.base import EndpointView
 from django_ciam_token.views.rendering import NO_STORE
 
-# OpenID Connect Core §5.3.3. By error and status: a 405 or 415 is an invalid_request as well.
+# OpenID Connect Core §5.3.3. The key has the status too, because a 405 or 415 is also an invalid_request.
 _CHALLENGES: Final = {
     ("invalid_request", 400): challenge(error="invalid_request"),
     ("invalid_token", 401): challenge(error="invalid_token"),
@@ -45,14 +45,14 @@ class UserInfoView(EndpointView):
         now = timezone.now()
         verified = access_tokens.verify(token, now=now)
         access_tokens.require_unexpired(verified, now=now, leeway=ciam_settings.RESOURCE_LEEWAY)
-        # Neither the audience nor RESOURCE_CHECKS_REVOCATION matters: what a token with openid is for,
-        # beside its audience, is to ask its issuer about the user.
+        # Neither the audience nor RESOURCE_CHECKS_REVOCATION matters: whatever its audience is, a token with
+        # openid is also meant for asking its issuer about the user.
         live = access_tokens.require_live(verified)
         if "openid" not in verified.scope:
             raise InsufficientScope("the access token needs the scope openid", reason="no_openid_scope")
         return Response(claims(live), headers=NO_STORE)
 
-    # OpenID Connect Core §5.3.1; the token is in the header all the same.
+    # OpenID Connect Core §5.3.1 asks for POST as well; the token is still in the header.
     post = get
 
     def handle_exception(self, exc: Exception) -> Response:
@@ -68,14 +68,14 @@ def claims(token: LiveAccessToken) -> dict[str, Any]:
     """Return the claims that the scope of a token gives access to (OpenID Connect Core §5.4).
 
     Raises:
-        ImproperlyConfigured: ``USER_CLAIMS`` returns something else than a dict, or a ``sub``.
+        ImproperlyConfigured: ``USER_CLAIMS`` returns something other than a dict, or a dict with a ``sub``.
     """
     sub = {"sub": token.verified.claims["sub"]}
     if token.user is None:
         return sub
     standard = _standard_claims(token.user, token.verified.scope)
     members = {**sub, **standard, **_site_claims(token, token.user)}
-    # Here, where an error is still answered in JSON, and with dates written as in the id_token.
+    # Encoded here, because here an error is still answered in JSON. Dates are written as in the id_token.
     text = json.dumps(
         {name: value for name, value in members.items() if value is not None},
         cls=DjangoJSONEncoder,
@@ -85,7 +85,7 @@ def claims(token: LiveAccessToken) -> dict[str, Any]:
 
 
 def _standard_claims(user: AbstractBaseUser, scope: tuple[str, ...]) -> dict[str, Any]:
-    """Return what a user model of Django's kind knows; what it has no value for is left out."""
+    """Return the claims that a user model like Django's can answer, without those that have no value."""
     found: dict[str, Any] = {}
     if "profile" in scope:
         full_name = getattr(user, "get_full_name", None)
@@ -106,6 +106,6 @@ def _site_claims(token: LiveAccessToken, user: AbstractBaseUser) -> Mapping[str,
     if not isinstance(found, Mapping):
         raise ImproperlyConfigured("CIAM_TOKEN['USER_CLAIMS'] must return a dict of claims.")
     if "sub" in found:
-        # OpenID Connect Core §5.3.2: it must be the id_token's, or the client must not use the answer.
+        # OpenID Connect Core §5.3.2: if it differs from the id_token's, the client must not use the answer.
         raise ImproperlyConfigured("CIAM_TOKEN['USER_CLAIMS'] must not return the claim sub.")
     return found

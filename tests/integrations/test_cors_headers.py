@@ -42,7 +42,7 @@ def test_a_preflight_from_an_allowed_origin_is_answered():
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("are_known", [True, False])
 def test_under_asgi_the_application_can_read_its_tokens(are_known):
-    """There the middleware asks on the event loop, after the view has committed the rotation."""
+    """Under ASGI the middleware asks on the event loop, after the view has committed the rotation."""
     client = Client.objects.get()
     token = issue_tokens(client=client, user=UserFactory())["refresh_token"]
     form = {"grant_type": "refresh_token", "client_id": client.client_id, "refresh_token": token}
@@ -72,7 +72,7 @@ def test_under_asgi_a_preflight_is_answered():
 
 
 class Narrow(TokenView):
-    """A site's own, as the README has it."""
+    """A site's own view, as in the README."""
 
 
 _OWN = [path("oauth2/token", Narrow.as_view(), name="token")]
@@ -83,7 +83,7 @@ urlpatterns = [
 
 
 @override_settings(ROOT_URLCONF="tests.integrations.test_cors_headers")
-def test_a_view_of_the_sites_own_has_the_headers_and_discovery_goes_on():
+def test_a_sites_own_view_has_the_headers_and_discovery_still_works():
     response = post_form({"grant_type": "refresh_token"}, HTTP_ORIGIN=ORIGIN)
 
     assert response.resolver_match.func.cls is Narrow
@@ -92,7 +92,7 @@ def test_a_view_of_the_sites_own_has_the_headers_and_discovery_goes_on():
     assert discovered["token_endpoint"].endswith("/oauth2/token")
 
 
-def test_errors_can_be_read_by_the_application_as_well():
+def test_the_application_can_read_errors_too():
     response = post_form({"grant_type": "refresh_token", "client_id": "nobody"}, HTTP_ORIGIN=ORIGIN)
 
     assert response.status_code == 401
@@ -107,17 +107,17 @@ def test_another_origin_gets_no_headers(origin):
 
 
 @pytest.mark.parametrize("url", ["/admin/login/", "/nowhere"])
-def test_the_rest_of_the_site_is_not_opened(url):
+def test_the_rest_of_the_site_allows_no_origin(url):
     assert "Access-Control-Allow-Origin" not in Browser().get(url, HTTP_ORIGIN=ORIGIN)
 
 
-def test_a_client_that_is_switched_off_opens_nothing():
+def test_an_inactive_client_allows_no_origin():
     Client.objects.update(is_active=False)
 
     assert "Access-Control-Allow-Origin" not in post_form({}, HTTP_ORIGIN=ORIGIN)
 
 
-def test_origins_are_read_once_in_a_while(monkeypatch):
+def test_origins_are_cached_for_a_while(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(cors_headers.time, "monotonic", lambda: now[0])
     assert ORIGIN in cors_headers.allowed_origins()
@@ -134,7 +134,7 @@ ERRORS = [TemporarilyUnavailable("gone", reason="database_unavailable"), Program
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_while_the_database_is_away_the_origins_read_before_are_used(monkeypatch, error):
+def test_while_the_database_is_unavailable_the_last_origins_stay_in_use(monkeypatch, error):
     readings = []
 
     def fail():
@@ -145,8 +145,8 @@ def test_while_the_database_is_away_the_origins_read_before_are_used(monkeypatch
     monkeypatch.setattr(cors_headers.time, "monotonic", lambda: now[0])
     cors_headers.allowed_origins()
     Client.objects.update(allowed_origins="")
-    with monkeypatch.context() as away:
-        away.setattr(cors_headers, "_read_origins", fail)
+    with monkeypatch.context() as patched:
+        patched.setattr(cors_headers, "_read_origins", fail)
         for now[0] in (1061.0, 1062.0, 1065.9, 1066.0):
             assert ORIGIN in cors_headers.allowed_origins()
     assert readings == [1061.0, 1066.0]
@@ -155,12 +155,12 @@ def test_while_the_database_is_away_the_origins_read_before_are_used(monkeypatch
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_what_could_not_be_read_at_first_is_read_as_soon_as_possible(monkeypatch, error):
+def test_origins_that_could_not_be_read_at_first_are_read_at_the_next_request(monkeypatch, error):
     def fail():
         raise error
 
-    with monkeypatch.context() as away:
-        away.setattr(cors_headers, "_read_origins", fail)
+    with monkeypatch.context() as patched:
+        patched.setattr(cors_headers, "_read_origins", fail)
         response = post_form({}, HTTP_ORIGIN=ORIGIN)
     assert response.status_code == 400
     assert "Access-Control-Allow-Origin" not in response
@@ -169,7 +169,7 @@ def test_what_could_not_be_read_at_first_is_read_as_soon_as_possible(monkeypatch
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_that_broke_is_opened_again_for_the_origins(monkeypatch):
+def test_a_broken_connection_is_reopened_to_read_the_origins(monkeypatch):
     monkeypatch.setattr("django_ciam_token.database.retry.time.sleep", lambda seconds: None)
     failures = [OperationalError("server closed the connection")]
 
@@ -189,6 +189,6 @@ def test_without_django_cors_headers_nothing_is_connected(settings):
     cors_headers.connect()
 
 
-def test_a_request_that_comes_from_no_origin_costs_no_query(django_assert_num_queries):
+def test_a_request_without_an_origin_costs_no_query(django_assert_num_queries):
     with django_assert_num_queries(0):
         assert not cors_headers.allow_client_origins(None, RequestFactory().post("/oauth2/token"))

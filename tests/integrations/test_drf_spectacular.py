@@ -1,4 +1,4 @@
-"""The schema that drf-spectacular makes of a site, with its warnings as errors."""
+"""The schema that drf-spectacular generates for a site; its warnings are errors here."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_revocation_and_introspection_take_a_token(schema, url):
     assert schema["paths"][url]["post"]["security"] == [{"basicAuth": []}, {}]
 
 
-def test_an_introspection_is_active_or_not_and_the_rest_is_optional(schema):
+def test_of_an_introspection_only_active_is_required(schema):
     answer = answer_of(schema, schema["paths"]["/oauth2/introspect"]["post"], "200")
 
     assert answer["required"] == ["active"]
@@ -160,7 +160,7 @@ def test_userinfo_takes_an_access_token_and_no_body(schema, method):
     assert set(operation["responses"]) == {"200", "400", "401", "403", "503"}
 
 
-def test_what_is_published_needs_no_authentication(schema):
+def test_public_documents_need_no_authentication(schema):
     jwks = schema["paths"]["/oauth2/jwks"]["get"]
     metadata = schema["paths"]["/.well-known/openid-configuration"]["get"]
 
@@ -171,13 +171,13 @@ def test_what_is_published_needs_no_authentication(schema):
     assert "token_endpoint" in answer_of(schema, metadata, "200")["properties"]
 
 
-def test_the_views_that_serve_are_left_as_they_are(schema):
+def test_describing_the_views_does_not_change_them(schema):
     assert TokenView.authentication_classes == ()
     assert UserInfoView.authentication_classes == ()
     assert not hasattr(TokenView.post, "kwargs")
 
 
-def test_until_connected_the_endpoints_are_in_no_schema():
+def test_without_describe_the_endpoints_are_in_no_schema():
     paths = SchemaGenerator(patterns=patterns).get_schema(request=None, public=True)["paths"]
 
     assert list(paths) == ["/orders", "/portal"]
@@ -185,7 +185,7 @@ def test_until_connected_the_endpoints_are_in_no_schema():
     assert isinstance(vars(EndpointView)["schema"], DefaultSchema)
 
 
-def test_the_package_does_not_need_it():
+def test_the_package_does_not_need_drf_spectacular():
     program = """
 import sys
 sys.modules["drf_spectacular"] = None

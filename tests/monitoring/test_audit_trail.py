@@ -1,4 +1,4 @@
-"""The audit trail, on a real path through the service each."""
+"""The audit trail; each test takes a real path through the service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def events():
     return list(SecurityEvent.objects.order_by("pk").values_list("event", flat=True))
 
 
-def test_first_tokens_are_an_event_and_an_ordinary_refresh_is_none(web_client, user, refresh, rf, traces):
+def test_first_tokens_are_an_event_and_an_ordinary_refresh_is_not(web_client, user, refresh, rf, traces):
     request = rf.post("/login", REMOTE_ADDR="192.0.2.7")
     first = issue_tokens(client=web_client, user=user, request=request)
 
@@ -51,7 +51,7 @@ def test_a_machines_event_names_no_user(machine):
     assert SecurityEvent.objects.get().user_id == ""
 
 
-def test_tokens_without_a_session_are_an_event_as_well(user, web_client):
+def test_tokens_without_a_session_are_also_an_event(user, web_client):
     Client.objects.update(refresh_tokens_enabled=False)
     issue_tokens(client=Client.objects.get(), user=user)
 
@@ -104,7 +104,7 @@ def test_revocations_by_the_application_are_events(web_client, first_tokens, tra
     assert "'reason': 'client'" in by_session
 
 
-def test_revoking_an_access_token_again_and_again_is_told_of_once(web_client, first_tokens, traces):
+def test_revoking_an_access_token_several_times_is_recorded_once(web_client, first_tokens, traces):
     form = {"client_id": web_client.client_id, "client_secret": web_client.plain_secret}
 
     for _ in range(3):
@@ -115,7 +115,7 @@ def test_revoking_an_access_token_again_and_again_is_told_of_once(web_client, fi
     assert len(logged(traces, "revoked")) == 1
 
 
-def test_revoking_many_is_one_line_in_the_log_and_an_event_each(web_client, user, traces):
+def test_revoking_many_sessions_is_one_log_line_and_one_event_for_each_session(web_client, user, traces):
     for _ in range(3):
         issue_tokens(client=web_client, user=user)
 
@@ -125,12 +125,12 @@ def test_revoking_many_is_one_line_in_the_log_and_an_event_each(web_client, user
     [line] = logged(traces, "revoked")
     assert "'sessions': 3" in line
     assert "'actor': 'root'" in line
-    # Enough to do it again after a failover.
+    # Enough to repeat the revocation after a failover.
     assert f"'user': '{user.username}'" in line
     assert SecurityEvent.objects.filter(event="revoked", actor="root").count() == 3
 
 
-def test_revoking_a_selection_logs_which(web_client, user, traces):
+def test_revoking_selected_sessions_logs_their_ids(web_client, user, traces):
     chosen, other = (issue_tokens(client=web_client, user=user) for _ in range(2))
     session = session_of_token(chosen["refresh_token"])
 
@@ -143,7 +143,7 @@ def test_revoking_a_selection_logs_which(web_client, user, traces):
     assert str(session_of_token(other["refresh_token"])) not in line
 
 
-def test_failed_client_authentication_is_an_event_that_names_only_clients_there_are(web_client):
+def test_failed_client_authentication_is_an_event_that_names_only_existing_clients(web_client):
     form = {"grant_type": "refresh_token", "client_secret": "x"}
 
     post_form({**form, "client_id": web_client.client_id})
@@ -173,7 +173,7 @@ def test_the_trail_can_be_switched_off(web_client, user, settings):
     assert events() == []
 
 
-def test_a_trail_that_can_not_be_written_breaks_nothing(web_client, user, monkeypatch, traces):
+def test_if_the_trail_can_not_be_written_tokens_are_still_issued(web_client, user, monkeypatch, traces):
     def fail(*args, **kwargs):
         raise DatabaseError("no such table")
 

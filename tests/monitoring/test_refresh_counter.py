@@ -53,7 +53,7 @@ def test_nothing_is_counted_while_the_audit_trail_is_off(counter, settings):
     assert written() == 0
 
 
-def test_a_database_that_is_away_breaks_nothing_and_loses_no_count(counter, monkeypatch, caplog):
+def test_when_the_database_is_unavailable_no_count_is_lost(counter, monkeypatch, caplog):
     def fail(*args, **kwargs):
         raise OperationalError("server closed the connection")
 
@@ -77,7 +77,7 @@ def test_two_processes_may_begin_the_same_row_at_once(counter, monkeypatch):
 
     def late(rows, **fields):
         calls.append(1)
-        return 0 if len(calls) == 1 else update(rows, **fields)  # The other one was not there yet.
+        return 0 if len(calls) == 1 else update(rows, **fields)  # The other process had not created it yet.
 
     monkeypatch.setattr("django.db.models.QuerySet.update", late)
     counter.add()
@@ -85,7 +85,7 @@ def test_two_processes_may_begin_the_same_row_at_once(counter, monkeypatch):
     assert written() == 11
 
 
-def test_a_fork_leaves_to_its_parent_what_the_parent_counted(counter, monkeypatch):
+def test_a_forked_process_does_not_write_what_its_parent_counted(counter, monkeypatch):
     counter.add()
     counter.add()
     monkeypatch.setattr(counter, "_process", os.getpid() + 1)

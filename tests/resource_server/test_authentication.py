@@ -14,163 +14,52 @@ from datetime import timedelta
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from django.contrib.auth import get_user_model
-from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, ProgrammingError
-from django.test import Client as Browser
 from django.urls import path
 from django.utils import timezone
-from rest_framework.authentication import BaseAuthentication
-from rest_framework.permissions import BasePermission, IsAdminUser, IsAuthenticated
-from rest_framework.response import Response
-from rest_framework.test import APIRequestFactory, force_authenticate
+from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from django_ciam_token import resource_server
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.crypto import jose
 from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import RefreshToken, RevokedAccessToken, SigningKey
-from django_ciam_token.resource_server import (
-    AccessTokenAuthentication,
-    MachineUser,
-    TokenHasAnyScope,
-    TokenHasScopes,
-    has_any_scope,
-    has_scopes,
-)
+from django_ciam_token.resource_server import AccessTokenAuthentication, has_scopes
 from django_ciam_token.tokens import access_tokens
 from tests.factories import ClientFactory
+from tests.resource_server.conftest import (
+    EXPIRED,
+    NO_TOKEN,
+    NOT_VALID,
+    Whoami,
+    assert_insufficient,
+    assert_refused,
+    configure,
+    get,
+    in_seconds,
+    resign,
+    view,
+)
 
 pytestmark = pytest.mark.django_db
 
-ISSUER = "https://id.example.com"
-NO_TOKEN = 'Bearer realm="api"'
-NOT_VALID = 'Bearer realm="api", error="invalid_token", error_description="the access token is not valid"'
-EXPIRED = 'Bearer realm="api", error="invalid_token", error_description="the access token has expired"'
 MALFORMED = (
     'Bearer realm="api", error="invalid_request", '
     'error_description="send one access token: Authorization: Bearer TOKEN"'
 )
 
 
-class UserHeader(BaseAuthentication):
-    """Another way to authenticate: an X-User header with a user name."""
-
-    def authenticate(self, request):
-        name = request.headers.get("X-User")
-        return (get_user_model().objects.get(username=name), None) if name else None
-
-
-class Nobody(BasePermission):
-    message = "nobody may"
-
-    def has_permission(self, request, view):
-        return False
-
-
-class Whoami(APIView):
-    authentication_classes = [AccessTokenAuthentication, UserHeader]
-    permission_classes = [IsAuthenticated]
-
-    def get(self, request):
-        return Response({"user": str(request.user), "pk": request.user.pk})
-
-    post = put = get
-
-
 class Portal(AccessTokenAuthentication):
     www_authenticate_realm = 'the "portal"'
-
-
-class ByMethod(Whoami):
-    permission_classes = [TokenHasScopes]
-    required_scopes = {"GET": ["email"], "POST": ["openid", "orders:write"], "OPTIONS": []}
-
-
-class AnyByView(Whoami):
-    permission_classes = [TokenHasAnyScope]
-    required_scopes = ("orders:read", "email")
-
-
-def view(*permissions, base=Whoami, **attributes):
-    return type("View", (base,), {"permission_classes": permissions, **attributes}).as_view()
 
 
 urlpatterns = [
     path("whoami", Whoami.as_view()),
     path("portal", view(has_scopes("orders"), authentication_classes=[Portal])),
-    path("by-method", ByMethod.as_view()),
-    path("any-by-view", AnyByView.as_view()),
-    path("all", view(has_scopes("openid", "orders"))),
-    path("all-held", view(has_scopes("openid", "email"))),
-    path("any", view(has_any_scope("orders", "invoices"))),
-    path("any-held", view(has_any_scope("orders", "email"))),
-    path("any-of-none", view(has_any_scope())),
-    path("none", view(TokenHasScopes, required_scopes=[])),
-    path("orders-or-admin", view(has_scopes("orders") | IsAdminUser)),
-    path("admin-or-orders", view(IsAdminUser | has_scopes("orders"))),
-    path("both", view(has_scopes("email") & has_scopes("orders"))),
-    path("orders-and-more-or-admin", view((IsAuthenticated & has_scopes("orders")) | IsAdminUser)),
-    path("not", view(~has_scopes("orders"))),
-    path("held-but-nobody", view(has_scopes("email"), Nobody)),
-    path("undeclared", view(TokenHasScopes)),
-    path("letters", view(TokenHasScopes, required_scopes="orders")),
-    path("two-in-one", view(TokenHasScopes, required_scopes=["a b"])),
 ]
 
 
-@pytest.fixture(autouse=True)
-def _site(settings, monkeypatch):
-    settings.ROOT_URLCONF = __name__
-    monkeypatch.setattr("django_ciam_token.database.retry.time.sleep", lambda seconds: None)
-
-
-@pytest.fixture
-def access_token(first_tokens):
-    return first_tokens["access_token"]
-
-
-def get(url="/whoami", token=None, *, method="get", authorization=None, **extra):
-    if token is not None:
-        authorization = f"Bearer {token}"
-    if authorization is not None:
-        extra["HTTP_AUTHORIZATION"] = authorization
-    return getattr(Browser(raise_request_exception=False), method)(url, **extra)
-
-
-def resign(token, *, typ="JWT", key=None, drop=(), **changes):
-    """The same token with other claims, signed by the site's own key."""
-    claims = {**jwt.decode(token, options={"verify_signature": False}), **changes}
-    for name in drop:
-        del claims[name]
-    return jose.sign(claims, key=key or key_set.current().signing_pair(timezone.now()), typ=typ)
-
-
-def configure(settings, **values):
-    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, **values}
-
-
-def in_seconds(seconds):
-    return int(timezone.now().timestamp()) + seconds
-
-
-def assert_refused(response, header=NOT_VALID):
-    detail = "the access token has expired" if header == EXPIRED else "the access token is not valid"
-    assert response.status_code == 401, response.content
-    assert response["WWW-Authenticate"] == header
-    assert response.content == json.dumps({"detail": detail}, separators=(",", ":")).encode()
-
-
-def assert_insufficient(response, scope, realm="api"):
-    assert response.status_code == 403, response.content
-    assert (
-        response["WWW-Authenticate"] == f'Bearer realm="{realm}", error="insufficient_scope", scope="{scope}"'
-    )
-    assert response.json() == {"detail": "You do not have permission to perform this action."}
-
-
-# Who it is
+# Who sends it
 
 
 @pytest.mark.parametrize("profile", ["ciam", "rfc9068"])
@@ -201,31 +90,6 @@ def test_the_request_carries_the_user_the_client_and_the_claims(web_client, user
     assert access_token not in repr(token)
 
 
-@pytest.mark.parametrize("refresh_tokens_enabled", [True, False])
-def test_a_machine_is_a_user_that_has_no_row(refresh_tokens_enabled):
-    machine = ClientFactory(application_type="m2m", refresh_tokens_enabled=refresh_tokens_enabled)
-
-    response = get(token=issue_tokens(client=machine)["access_token"])
-
-    assert response.json() == {"user": machine.client_id, "pk": f"client:{machine.client_id}"}
-
-
-def test_what_a_machine_user_is_and_is_not(machine):
-    user = MachineUser(client=machine)
-
-    assert user.is_authenticated is True
-    assert user.is_active is True
-    assert user.is_anonymous is False
-    assert (user.is_staff, user.is_superuser) == (False, False)
-    assert user.pk == user.id == f"client:{user.client.client_id}"
-    assert user.username == user.get_username() == str(user) == machine.client_id
-    assert not user.has_perm("auth.view_user")
-    assert not user.has_perms([])
-    assert not user.has_module_perms("auth")
-    with pytest.raises(AttributeError):
-        user.client = None
-
-
 def test_a_token_without_a_session_authenticates_its_user(user):
     token = issue_tokens(client=ClientFactory(refresh_tokens_enabled=False), user=user)["access_token"]
 
@@ -233,11 +97,6 @@ def test_a_token_without_a_session_authenticates_its_user(user):
 
 
 # How it is sent
-
-
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
-def test_the_scheme_is_accepted_in_any_case(access_token, scheme):
-    assert get(authorization=f"{scheme} {access_token}").status_code == 200
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Basic eDp5", "Bearerx abc", "Token abc"])
@@ -267,15 +126,8 @@ def test_no_token_or_more_than_one_is_a_malformed_request(authorization):
 @pytest.mark.parametrize(
     "token", ["a,b", 'a"b', "é", "a=b", "=", "abc", "a.b.c", "a.b", "....", "{}", "\x00"]
 )
-def test_what_is_no_jwt_is_an_invalid_token(token):
+def test_a_string_that_is_not_a_jwt_is_an_invalid_token(token):
     assert_refused(get(token=token))
-
-
-@pytest.mark.parametrize("token", ["a,b", "a=b", "=", 'a"b'])
-def test_a_character_that_no_token_has_is_refused_before_anything_is_parsed(traces, token):
-    get(token=token)
-
-    assert any("/whoami refused: malformed_token" in line for line in traces.logged)
 
 
 def test_a_header_nested_too_deeply_is_an_invalid_token():
@@ -287,7 +139,7 @@ def test_a_header_nested_too_deeply_is_an_invalid_token():
 @pytest.mark.parametrize("place", ["query", "form"])
 def test_the_token_is_read_from_the_header_only(traces, access_token, place):
     if place == "query":
-        # Django's own log has the URL: one reason not to take tokens from there.
+        # Django's own log has the URL, which is one reason not to accept tokens in it.
         traces.secrets.clear()
         response = get(f"/whoami?access_token={access_token}")
     else:
@@ -311,7 +163,7 @@ def test_an_id_token_is_refused(first_tokens):
     assert_refused(get(token=first_tokens["id_token"]))
 
 
-def test_an_id_token_is_refused_in_the_form_of_rfc_9068(settings, web_client, user):
+def test_an_id_token_is_refused_with_the_profile_of_rfc_9068_too(settings, web_client, user):
     configure(settings, ACCESS_TOKEN_PROFILE="rfc9068")
 
     assert_refused(get(token=issue_tokens(client=web_client, user=user)["id_token"]))
@@ -342,7 +194,7 @@ def test_a_token_signed_by_a_retired_key_is_accepted(access_token):
     assert get(token=access_token).status_code == 200
 
 
-def test_a_token_signed_by_a_key_of_somebody_else_is_refused(access_token):
+def test_a_token_signed_by_somebody_elses_key_is_refused(access_token):
     pem = jose.generate_private_key("RS256")
     key = jose.SigningKeyPair(
         kid=SigningKey.objects.get().kid, algorithm="RS256", private_key=jose.parse_private_key(pem)
@@ -395,7 +247,7 @@ def test_a_token_for_another_audience_is_refused(settings, web_client, user, acc
     assert_refused(
         get(token=resign(access_token, aud="https://other.example", client_id=web_client.client_id))
     )
-    # An audience that the operator gave the client is meant for some other API unless it is named here.
+    # If the operator gave the client an audience, it is meant for some other API unless the setting has it.
     client = ClientFactory(audience="https://api.example.com")
     assert_refused(get(token=issue_tokens(client=client, user=user)["access_token"]))
 
@@ -412,13 +264,13 @@ def test_the_audiences_of_the_setting_replace_those_of_the_clients(settings, use
 
 
 @pytest.mark.parametrize("checks", [True, False])
-def test_a_token_whose_client_is_not_its_sessions_is_refused(settings, access_token, checks):
+def test_a_token_with_another_client_than_its_session_is_refused(settings, access_token, checks):
     configure(settings, RESOURCE_CHECKS_REVOCATION=checks)
 
     assert_refused(get(token=resign(access_token, client_id=ClientFactory().client_id)))
 
 
-def test_an_expired_token_is_refused_and_told_so(settings, access_token):
+def test_an_expired_token_is_refused_and_the_answer_says_that_it_expired(settings, access_token):
     assert_refused(get(token=resign(access_token, exp=in_seconds(-1))), EXPIRED)
 
 
@@ -496,7 +348,7 @@ GONE = [_disable_user, _delete_user, _disable_client, _delete_client, _withdraw_
 
 @pytest.mark.parametrize("end", [*ENDED, *GONE])
 @pytest.mark.parametrize("profile", ["ciam", "rfc9068"])
-def test_a_token_that_was_ended_is_refused(settings, web_client, user, end, profile):
+def test_a_token_that_is_no_longer_live_is_refused(settings, web_client, user, end, profile):
     configure(settings, ACCESS_TOKEN_PROFILE=profile)
     token = issue_tokens(client=web_client, user=user)["access_token"]
     assert get(token=token).status_code == 200
@@ -507,7 +359,7 @@ def test_a_token_that_was_ended_is_refused(settings, web_client, user, end, prof
 
 
 @pytest.mark.parametrize("end", ENDED)
-def test_when_revocation_is_not_checked_an_ended_token_is_good_until_it_expires(
+def test_when_revocation_is_not_checked_a_revoked_token_is_accepted_until_it_expires(
     settings, web_client, user, access_token, end
 ):
     configure(settings, RESOURCE_CHECKS_REVOCATION=False)
@@ -517,7 +369,7 @@ def test_when_revocation_is_not_checked_an_ended_token_is_good_until_it_expires(
 
 
 @pytest.mark.parametrize("end", GONE)
-def test_when_revocation_is_not_checked_user_and_client_still_are(
+def test_even_if_revocation_is_not_checked_the_user_and_the_client_are(
     settings, web_client, user, access_token, end
 ):
     configure(settings, RESOURCE_CHECKS_REVOCATION=False)
@@ -528,7 +380,9 @@ def test_when_revocation_is_not_checked_user_and_client_still_are(
     assert_refused(get(token=access_token))
 
 
-def test_a_users_session_that_lost_its_user_does_not_become_a_machines(settings, monkeypatch, access_token):
+def test_a_session_whose_user_was_deleted_does_not_become_a_machines_session(
+    settings, monkeypatch, access_token
+):
     configure(settings, RESOURCE_CHECKS_REVOCATION=False)
     first = RefreshToken.objects.all().__class__.first
 
@@ -543,7 +397,7 @@ def test_a_users_session_that_lost_its_user_does_not_become_a_machines(settings,
 
 
 @pytest.mark.parametrize("checks", [True, False])
-def test_a_token_without_a_session_is_refused_once_revoked_whatever_the_setting(settings, user, checks):
+def test_a_revoked_token_without_a_session_is_refused_with_either_setting(settings, user, checks):
     configure(settings, RESOURCE_CHECKS_REVOCATION=checks)
     client = ClientFactory(refresh_tokens_enabled=False)
     token = issue_tokens(client=client, user=user)["access_token"]
@@ -592,11 +446,13 @@ def test_a_forged_or_expired_token_costs_no_query(settings, django_assert_num_qu
             assert get(token=token).status_code == 401
 
 
-# When the database is away
+# When the database is unavailable
 
 
 @pytest.mark.parametrize("checks", [True, False])
-def test_a_database_that_refuses_is_answered_503_and_never_401(settings, monkeypatch, access_token, checks):
+def test_if_the_database_is_unavailable_the_answer_is_503_and_never_401(
+    settings, monkeypatch, access_token, checks
+):
     configure(settings, RESOURCE_CHECKS_REVOCATION=checks)
     key_set.current()
 
@@ -614,7 +470,7 @@ def test_a_database_that_refuses_is_answered_503_and_never_401(settings, monkeyp
     assert response.json() == {"detail": "try again with the same access token"}
 
 
-def test_keys_that_cannot_be_read_are_answered_503(monkeypatch, access_token):
+def test_if_the_keys_can_not_be_read_the_answer_is_503(monkeypatch, access_token):
     key_set.forget()
 
     def fail(*args, **kwargs):
@@ -645,119 +501,6 @@ def test_a_wrong_setting_is_not_blamed_on_the_token(settings, access_token):
     assert get(token=access_token).status_code == 500
 
 
-# What it may do
-
-
-@pytest.mark.parametrize(
-    ("url", "method", "needed"),
-    [
-        ("/all", "get", "openid orders"),
-        ("/any", "get", "orders invoices"),
-        ("/both", "get", "orders"),
-        ("/orders-or-admin", "get", "orders"),
-        ("/admin-or-orders", "get", "orders"),
-        ("/orders-and-more-or-admin", "get", "orders"),
-        ("/by-method", "post", "openid orders:write"),
-    ],
-)
-def test_a_token_that_lacks_a_scope_is_answered_403_and_told_which(access_token, url, method, needed):
-    assert_insufficient(get(url, access_token, method=method), needed)
-
-
-@pytest.mark.parametrize(
-    ("url", "method"),
-    [
-        ("/all-held", "get"),
-        ("/any-held", "get"),
-        ("/any-by-view", "get"),
-        ("/by-method", "get"),
-        ("/by-method", "options"),
-        ("/none", "get"),
-        ("/not", "get"),
-    ],
-)
-def test_a_token_that_has_the_scopes_is_let_through(access_token, url, method):
-    response = get(url, access_token, method=method)
-
-    assert response.status_code == 200
-    assert "WWW-Authenticate" not in response
-
-
-def test_a_narrower_token_of_the_same_session_is_judged_by_its_own_scope(
-    settings, web_client, refresh, first_tokens
-):
-    settings.ROOT_URLCONF = "tests.urls"
-    answer = refresh(web_client, first_tokens["refresh_token"], scope="openid profile")
-    narrow = answer.json()["access_token"]
-    settings.ROOT_URLCONF = __name__
-
-    assert get("/by-method", first_tokens["access_token"]).status_code == 200
-    assert_insufficient(get("/by-method", narrow), "email")
-
-
-@pytest.mark.parametrize("url", ["/orders-or-admin", "/admin-or-orders", "/orders-and-more-or-admin"])
-def test_the_other_side_of_an_or_is_asked_as_well(web_client, user, access_token, url):
-    user.is_staff = True
-    user.save()
-
-    response = get(url, access_token)
-
-    assert response.status_code == 200
-    assert "WWW-Authenticate" not in response
-
-
-def test_head_is_judged_like_get_unless_it_is_named(access_token):
-    class Headed(ByMethod):
-        required_scopes = {"GET": ["email"], "HEAD": ["orders"]}
-
-        head = ByMethod.get
-
-    class Plain(ByMethod):
-        head = ByMethod.get
-
-    request = APIRequestFactory().head("/", HTTP_AUTHORIZATION=f"Bearer {access_token}")
-
-    assert Plain.as_view()(request).status_code == 200
-    response = Headed.as_view()(request)
-    assert response.status_code == 403
-    assert response["WWW-Authenticate"] == 'Bearer realm="api", error="insufficient_scope", scope="orders"'
-
-
-def test_a_method_that_is_not_named_is_refused_whatever_the_scope(access_token):
-    response = get("/by-method", access_token, method="put")
-
-    assert response.status_code == 403
-    assert "WWW-Authenticate" not in response
-
-
-def test_any_of_no_scope_is_no_scope(access_token):
-    assert get("/any-of-none", access_token).status_code == 403
-
-
-def test_the_refusal_of_another_permission_names_no_scope(access_token):
-    response = get("/held-but-nobody", access_token)
-
-    assert response.status_code == 403
-    assert response.json() == {"detail": "nobody may"}
-    assert "WWW-Authenticate" not in response
-
-
-@pytest.mark.parametrize("url", ["/all", "/any", "/none", "/by-method"])
-def test_without_a_token_it_is_401_and_the_challenge_names_no_scope(url):
-    response = get(url)
-
-    assert response.status_code == 401
-    assert response["WWW-Authenticate"] == NO_TOKEN
-
-
-@pytest.mark.parametrize("url", ["/all", "/any-held", "/none", "/by-method"])
-def test_who_was_authenticated_in_another_way_has_no_scopes(user, url):
-    response = get(url, HTTP_X_USER=user.username)
-
-    assert response.status_code == 403
-    assert "WWW-Authenticate" not in response
-
-
 def test_the_realm_of_a_subclass_is_in_every_challenge(access_token):
     realm = r"the \"portal\""
 
@@ -766,34 +509,8 @@ def test_the_realm_of_a_subclass_is_in_every_challenge(access_token):
     assert_insufficient(get("/portal", access_token), "orders", realm)
 
 
-@pytest.mark.parametrize("url", ["/undeclared", "/letters", "/two-in-one"])
-def test_a_view_that_does_not_say_what_it_requires_serves_nobody(access_token, url):
-    response = get(url, access_token)
-
-    assert response.status_code == 500
-
-
-@pytest.mark.parametrize("names", [("a b",), ("",), (1,), ('"',), (["a"],)])
-def test_a_wrong_scope_name_is_found_when_the_view_is_written(names):
-    with pytest.raises(ImproperlyConfigured, match="must be a list of scope names"):
-        has_scopes(*names)
-    with pytest.raises(ImproperlyConfigured, match="must be a list of scope names"):
-        has_any_scope(*names)
-
-
-def test_a_sites_own_tests_can_force_a_token(user, access_token):
-    live = resource_server.accept(access_token, now=timezone.now())
-    request = APIRequestFactory().get("/")
-    force_authenticate(request, user=user, token=live)
-
-    assert view(has_scopes("email"))(request).status_code == 200
-    response = view(has_scopes("orders"))(request)
-    assert response.status_code == 403
-    assert response["WWW-Authenticate"] == 'Bearer realm="api", error="insufficient_scope", scope="orders"'
-
-
 def test_the_classes_can_be_the_defaults_of_the_site():
-    """Django REST framework imports them while it is being imported itself."""
+    """Django REST framework imports them while it is itself being imported."""
     program = """
 import django
 from django.conf import settings

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from io import BytesIO
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.test import AsyncRequestFactory, RequestFactory
+from django.test import Client as Browser
 from rest_framework.request import Request
 
 from django_ciam_token.errors import ContentTooLarge, InvalidRequest, OAuthError, UnsupportedContent
 from django_ciam_token.views.form import LARGEST_BODY, StrictFormParser, parse_form, read_form
-
-FORM = "application/x-www-form-urlencoded"
+from tests.conftest import TOKEN_URL, post_form
+from tests.views.conftest import FORM, assert_error, assert_still_valid
 
 
 def parse(body, *, content_type=FORM, **headers):
@@ -62,26 +64,26 @@ def test_a_repeated_parameter_is_refused_even_if_empty_or_equal(body):
     }
 
 
-def test_names_are_told_apart_by_case():
+def test_parameter_names_are_case_sensitive():
     assert parse_form(b"a=1&A=2") == {"a": "1", "A": "2"}
 
 
 @pytest.mark.parametrize("name", ["resource", "audience"])
-def test_what_other_rfcs_allow_to_be_repeated_may_be(name):
+def test_parameters_that_other_rfcs_allow_to_repeat_may_be_repeated(name):
     assert parse_form(f"{name}=1&{name}=2".encode()) == {name: "2"}
 
 
 @pytest.mark.parametrize(
     ("name", "shown"), [("n" * 40, "n" * 40), ("n" * 41, "a parameter"), ('a"b', "a?b"), ("ü", "?")]
 )
-def test_a_repeated_name_is_shown_unless_it_looks_like_something_else(name, shown):
+def test_a_repeated_name_is_shown_unless_it_is_too_long(name, shown):
     error = refusal(f"{name}=1&{name}=2".encode())
 
     assert error.description == f"{shown} is repeated; send it once"
 
 
 @pytest.mark.parametrize("body", [b"a=\xff", b"a=%FF", b"%FF=1", b"a=%C3", b"a=%ED%A0%80"])
-def test_what_is_not_utf_8_is_refused(body):
+def test_a_form_that_is_not_utf_8_is_refused(body):
     error = refusal(body)
 
     assert (type(error), error.reason) == (InvalidRequest, "invalid_utf8")
@@ -90,7 +92,7 @@ def test_what_is_not_utf_8_is_refused(body):
 
 @pytest.mark.parametrize("body", [b"a=%00", b"a=1%002", b"%00=1", b"a=\x00"])
 def test_a_nul_is_refused(body):
-    # PostgreSQL has no text with a NUL in it.
+    # PostgreSQL can't store text that contains a NUL.
     error = refusal(body)
 
     assert (type(error), error.reason) == (InvalidRequest, "nul")
@@ -115,8 +117,8 @@ def test_a_form_may_have_16_kib_and_no_more():
     assert error.members()["error"] == "invalid_request"
 
 
-def test_a_form_that_is_longer_than_it_says_is_measured():
-    # Under ASGI the body comes with its own end.
+def test_a_form_that_is_longer_than_its_content_length_is_refused():
+    # Under ASGI, the end of the body does not depend on the Content-Length.
     request = AsyncRequestFactory().generic("POST", "/oauth2/token", b"a=" + b"x" * LARGEST_BODY, FORM)
     request.META["CONTENT_LENGTH"] = "3"
 
@@ -127,7 +129,7 @@ def test_a_form_that_is_longer_than_it_says_is_measured():
 @pytest.mark.parametrize(
     "content_type", [FORM, f"{FORM};charset=utf-8", f"{FORM}; charset=UTF-8", f"{FORM}; charset=utf8"]
 )
-def test_utf_8_may_be_named(content_type):
+def test_the_charset_utf_8_may_be_named(content_type):
     assert parse(b"a=1", content_type=content_type) == {"a": "1"}
 
 
@@ -139,7 +141,7 @@ def test_another_charset_is_refused(charset):
     assert error.description == "encode the form as UTF-8"
 
 
-def test_a_body_in_no_encoding_at_all_may_say_so():
+def test_the_content_encoding_identity_is_accepted():
     assert parse(b"a=1", **{"Content-Encoding": "Identity"}) == {"a": "1"}
 
 
@@ -149,3 +151,91 @@ def test_a_compressed_body_is_refused(encoding):
 
     assert (type(error), error.reason, error.status) == (UnsupportedContent, "compressed_body", 415)
     assert error.description == "do not compress the form"
+
+
+# Over HTTP, at the token endpoint
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["resource", "audience"])
+def test_a_form_may_repeat_parameters_that_later_rfcs_allow_to_repeat(form, name):
+    assert post_form([*form.items(), (name, "a"), (name, "b")]).status_code == 200
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "name", ["grant_type", "client_id", "client_secret", "refresh_token", "scope", "x-unknown"]
+)
+def test_a_repeated_parameter_is_named(form, name):
+    response = post_form([*form.items(), (name, form.get(name, "openid")), (name, "other")])
+
+    assert_error(response, 400, "invalid_request", description=f"{name} is repeated")
+    assert_still_valid(form)
+
+
+@pytest.mark.django_db
+def test_a_very_long_repeated_name_is_not_echoed(form):
+    response = post_form([*form.items(), ("n" * 50, "1"), ("n" * 50, "2")])
+
+    assert_error(response, 400, "invalid_request", description="a parameter is repeated")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "description"),
+    [
+        ('{"grant_type": "refresh_token"}', "application/json", 415, "send a form"),
+        (b"--x\r\n\r\n--x--", "multipart/form-data; boundary=x", 415, "send a form"),
+        ("a=b", "text/plain", 415, "send a form"),
+        ("a=b", FORM + "; charset=iso-8859-1", 415, "UTF-8"),
+        (b"grant_type=\xff", FORM, 400, "not valid UTF-8"),
+        ("grant_type=%ff", FORM, 400, "not valid UTF-8"),
+        ("grant_type=refresh_token&x=%00", FORM, 400, "NUL"),
+        ("grant_type=refresh_token&%00=x", FORM, 400, "NUL"),
+        ("&".join(f"p{n}=1" for n in range(101)), FORM, 400, "more than 100"),
+        ("a=" + "b" * 16384, FORM, 413, "16 KiB"),
+        ("", FORM, 400, "grant_type is missing"),
+        ('{"grant_type": "refresh_token"}', FORM, 400, "grant_type is missing"),
+    ],
+)
+def test_a_body_that_is_not_a_valid_form_is_refused(body, content_type, status, description):
+    response = Browser().post(TOKEN_URL, body, content_type=content_type)
+
+    assert_error(response, status, "invalid_request", description=description)
+
+
+@pytest.mark.django_db
+def test_a_body_of_exactly_16_kib_is_read(form):
+    length = len("&".join(f"{name}={quote(value)}" for name, value in form.items()))
+
+    assert post_form({**form, "x": "y" * (16 * 1024 - length - len("&x="))}).status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_compressed_body_is_answered_415(form):
+    response = post_form(form, HTTP_CONTENT_ENCODING="gzip")
+
+    assert_error(response, 415, "invalid_request", description="compress")
+
+
+@pytest.mark.django_db
+def test_the_case_of_the_content_type_does_not_matter(form):
+    response = Browser().post(TOKEN_URL, urlencode(form), content_type=FORM.upper())
+
+    assert response.status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_content_length_that_is_not_a_number_counts_as_none(form):
+    response = Browser().generic("POST", TOKEN_URL, urlencode(form), FORM, CONTENT_LENGTH="x")
+
+    assert_error(response, 400, "invalid_request", description="grant_type is missing")
+
+
+@pytest.mark.django_db
+def test_a_body_in_chunks_must_be_sent_with_a_length(form):
+    response = Browser().generic(
+        "POST", TOKEN_URL, content_type=FORM, HTTP_TRANSFER_ENCODING="chunked", CONTENT_LENGTH=""
+    )
+
+    assert_error(response, 411, "invalid_request", description="Content-Length")

@@ -40,7 +40,7 @@ def introspect(web_client):
     return introspect
 
 
-def test_a_live_access_token(introspect, web_client, user, first_tokens):
+def test_a_live_access_token_is_described(introspect, web_client, user, first_tokens):
     response = introspect(first_tokens["access_token"])
 
     assert response.status_code == 200
@@ -59,7 +59,7 @@ def test_a_live_access_token(introspect, web_client, user, first_tokens):
     assert body["exp"] - body["iat"] == 300
 
 
-def test_the_end_of_a_refresh_token_is_the_one_that_is_set_now(introspect, web_client, first_tokens):
+def test_the_expiry_of_a_refresh_token_follows_the_current_setting(introspect, web_client, first_tokens):
     web_client.session_lifetime = timedelta(minutes=10)
     web_client.save()
 
@@ -69,7 +69,9 @@ def test_the_end_of_a_refresh_token_is_the_one_that_is_set_now(introspect, web_c
     assert body["exp"] == math.floor(end.timestamp())
 
 
-def test_a_refresh_token_whose_client_is_deleted_meanwhile(introspect, web_client, first_tokens, monkeypatch):
+def test_a_refresh_token_whose_client_is_deleted_meanwhile_is_not_live(
+    introspect, web_client, first_tokens, monkeypatch
+):
     asking, find_reading = ClientFactory(may_introspect=True), introspection.find_session
 
     def find_and_lose(session_id):
@@ -83,7 +85,7 @@ def test_a_refresh_token_whose_client_is_deleted_meanwhile(introspect, web_clien
 
 
 @pytest.mark.parametrize("hint", [{}, {"token_type_hint": "access_token"}])
-def test_a_live_refresh_token(introspect, refresh, web_client, user, first_tokens, hint):
+def test_a_live_refresh_token_is_described(introspect, refresh, web_client, user, first_tokens, hint):
     token = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
 
     body = introspect(token, **hint).json()
@@ -109,7 +111,7 @@ def test_a_machines_tokens_have_no_username(introspect, machine):
         assert "username" not in body
 
 
-def test_both_profiles_of_access_tokens(introspect, web_client, user, settings):
+def test_an_access_token_of_the_other_profile_is_live(introspect, web_client, user, settings):
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "ACCESS_TOKEN_PROFILE": "rfc9068"}
     tokens = issue_tokens(client=web_client, user=user)
 
@@ -146,7 +148,7 @@ ENDS = [disable_user, delete_user, change_password, revoke_session, withdraw_sco
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-def test_whatever_ends_a_session_ends_its_tokens(introspect, user, first_tokens, end, kind):
+def test_when_a_session_ends_its_tokens_are_not_live(introspect, user, first_tokens, end, kind):
     assert introspect(first_tokens[kind]).json()["active"] is True
 
     end(user)
@@ -156,7 +158,7 @@ def test_whatever_ends_a_session_ends_its_tokens(introspect, user, first_tokens,
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
 @pytest.mark.parametrize("how", ["disabled", "deleted"])
-def test_a_client_that_is_gone_has_no_live_tokens(introspect, web_client, first_tokens, kind, how):
+def test_a_disabled_or_deleted_client_has_no_live_tokens(introspect, web_client, first_tokens, kind, how):
     asker = ClientFactory(client_id="resource-server", may_introspect=True)
     if how == "disabled":
         Client.objects.filter(pk=web_client.pk).update(is_active=False)
@@ -166,7 +168,7 @@ def test_a_client_that_is_gone_has_no_live_tokens(introspect, web_client, first_
     assert introspect(first_tokens[kind], client=asker).content == INACTIVE
 
 
-def test_a_predecessor_is_not_live_and_asking_about_it_harms_nothing(
+def test_a_predecessor_is_not_live_and_asking_about_it_changes_nothing(
     introspect, refresh, web_client, first_tokens
 ):
     second = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
@@ -199,7 +201,7 @@ def test_a_revoked_access_token_is_not_live(introspect, first_tokens):
 @pytest.mark.parametrize(
     "token", ["unknown", "ciam_rt1_" + "A" * 91, "a.b.c", "eyJhbGciOiJub25lIn0.e30.", "é"]
 )
-def test_what_is_no_token_is_not_live(introspect, first_tokens, token):
+def test_a_string_that_is_not_a_token_is_not_live(introspect, first_tokens, token):
     assert introspect(token).content == INACTIVE
 
 
@@ -211,7 +213,7 @@ def test_an_id_token_and_a_token_of_a_removed_key_are_not_live(introspect, first
     assert introspect(first_tokens["access_token"]).content == INACTIVE
 
 
-def test_a_session_that_is_gone_has_no_live_tokens(introspect, first_tokens):
+def test_a_deleted_session_has_no_live_tokens(introspect, first_tokens):
     RefreshToken.objects.all().delete()
 
     for kind in ("refresh_token", "access_token"):
@@ -219,14 +221,16 @@ def test_a_session_that_is_gone_has_no_live_tokens(introspect, first_tokens):
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
-def test_another_clients_tokens_are_live_only_to_who_may_introspect_all(introspect, first_tokens, kind):
+def test_only_a_client_that_may_introspect_sees_another_clients_tokens_as_live(
+    introspect, first_tokens, kind
+):
     stranger, resource_server = ClientFactory(), ClientFactory(may_introspect=True)
 
     assert introspect(first_tokens[kind], client=stranger).content == INACTIVE
     assert introspect(first_tokens[kind], client=resource_server).json()["active"] is True
 
 
-def test_a_token_without_a_session_is_judged_by_its_client_and_user(introspect, user):
+def test_a_token_without_a_session_is_live_if_its_client_and_user_are_active(introspect, user):
     client = ClientFactory(refresh_tokens_enabled=False)
     token = issue_tokens(client=client, user=user)["access_token"]
     body = introspect(token, client=client).json()
@@ -238,7 +242,7 @@ def test_a_token_without_a_session_is_judged_by_its_client_and_user(introspect, 
     assert introspect(token, client=client).content == INACTIVE
 
 
-def test_a_token_without_a_session_of_a_machine(introspect):
+def test_a_machines_token_without_a_session_is_live_until_it_is_revoked(introspect):
     machine = ClientFactory(application_type="m2m", refresh_tokens_enabled=False)
     token = issue_tokens(client=machine)["access_token"]
 
@@ -248,7 +252,7 @@ def test_a_token_without_a_session_of_a_machine(introspect):
     assert introspect(token, client=machine).content == INACTIVE
 
 
-def test_a_site_with_a_subject_of_its_own_says_whose_it_is(introspect, user, settings):
+def test_a_site_with_its_own_subject_says_which_user_it_means(introspect, user, settings):
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SUBJECT": lambda user: f"u-{user.pk}"}
     client = ClientFactory(refresh_tokens_enabled=False)
     token = issue_tokens(client=client, user=user)["access_token"]
@@ -262,7 +266,7 @@ def test_a_site_with_a_subject_of_its_own_says_whose_it_is(introspect, user, set
     assert introspect(token, client=client).json()["username"] == user.username
 
 
-def test_a_subject_that_is_no_primary_key_names_nobody(introspect, user, settings):
+def test_a_subject_that_is_not_a_primary_key_matches_no_user(introspect, user, settings):
     client = ClientFactory(refresh_tokens_enabled=False)
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SUBJECT": lambda user: user.username}
     token = issue_tokens(client=client, user=user)["access_token"]
@@ -271,7 +275,7 @@ def test_a_subject_that_is_no_primary_key_names_nobody(introspect, user, setting
     assert introspect(token, client=client).content == INACTIVE
 
 
-def test_a_user_that_the_sites_inverse_does_not_find_is_nobody(introspect, user, settings):
+def test_a_token_is_not_live_if_the_sites_own_function_does_not_find_its_user(introspect, user, settings):
     model = type(user)
     settings.CIAM_TOKEN = {
         **settings.CIAM_TOKEN,
@@ -285,7 +289,7 @@ def test_a_user_that_the_sites_inverse_does_not_find_is_nobody(introspect, user,
     assert introspect(token, client=client).content == INACTIVE
 
 
-def test_a_client_that_was_made_anew_does_not_inherit_tokens(introspect, user):
+def test_a_client_that_was_created_again_does_not_inherit_tokens(introspect, user):
     client = ClientFactory(refresh_tokens_enabled=False)
     token = issue_tokens(client=client, user=user)["access_token"]
     Client.objects.filter(pk=client.pk).update(created_at=timezone.now() + timedelta(seconds=2))
@@ -318,7 +322,7 @@ def test_a_token_that_lacks_its_scope_is_not_live(introspect, web_client, settin
     assert introspect(jose.sign(claims, key=pair, typ="at+jwt")).content == INACTIVE
 
 
-def test_a_token_without_a_session_of_a_client_that_is_gone(introspect, user):
+def test_a_token_without_a_session_is_not_live_after_its_client_was_deleted(introspect, user):
     client = ClientFactory(refresh_tokens_enabled=False)
     asker = ClientFactory(may_introspect=True)
     token = issue_tokens(client=client, user=user)["access_token"]
@@ -327,7 +331,7 @@ def test_a_token_without_a_session_of_a_client_that_is_gone(introspect, user):
     assert introspect(token, client=asker).content == INACTIVE
 
 
-def test_a_public_client_may_not_ask(introspect, spa_client, user):
+def test_a_public_client_may_not_introspect(introspect, spa_client, user):
     tokens = issue_tokens(client=spa_client, user=user)
 
     response = introspect(tokens["access_token"], client=spa_client)

@@ -33,7 +33,7 @@ def test_the_jwk_set_has_the_members_of_the_reference_and_nothing_private():
         ("PS256", ["kty", "e", "kid", "n", "use", "alg"]),
     ],
 )
-def test_a_rotated_key_is_published_at_once_beside_the_active_one(algorithm, members):
+def test_a_new_key_is_published_at_once_next_to_the_active_one(algorithm, members):
     new = signing_keys.rotate(algorithm=algorithm)
     key_set.forget()
 
@@ -44,7 +44,7 @@ def test_a_rotated_key_is_published_at_once_beside_the_active_one(algorithm, mem
     assert not any(PRIVATE_MEMBERS & key.keys() for key in keys.values())
 
 
-def test_a_removed_key_is_gone():
+def test_a_removed_key_is_no_longer_published():
     old = SigningKey.objects.get()
     new = signing_keys.rotate(algorithm="ES256", compromised=True)
     key_set.forget()
@@ -59,7 +59,7 @@ def test_a_removed_key_is_gone():
 @override_settings(
     CIAM_TOKEN={"ISSUER": "https://id.example.com:8443/tenant/", "SCOPES": {"openid": "", "x": ""}}
 )
-def test_discovery_names_only_what_is_served_under_the_configured_issuer(url):
+def test_discovery_lists_only_what_is_served_with_urls_on_the_issuers_host(url):
     signing_keys.rotate(algorithm="ES256")
     key_set.forget()
 
@@ -87,7 +87,7 @@ urlpatterns = [path("auth/", include("django_ciam_token.urls"))]
 
 
 @override_settings(ROOT_URLCONF="tests.views.test_metadata")
-def test_under_a_prefix_the_urls_have_it():
+def test_urls_include_the_prefix_of_the_include():
     document = Browser().get("/auth/.well-known/openid-configuration").json()
 
     assert document["token_endpoint"] == "https://id.example.com/auth/oauth2/token"
@@ -105,7 +105,7 @@ def test_documents_may_be_cached_and_read_by_any_script(url):
 
 
 @pytest.mark.parametrize("url", DOCUMENTS)
-def test_who_has_a_document_is_answered_304_until_it_changes(url):
+def test_a_client_that_has_the_document_is_answered_304_until_it_changes(url):
     etag = Browser().get(url)["ETag"]
 
     unchanged = Browser().get(url, HTTP_IF_NONE_MATCH=etag)
@@ -121,8 +121,8 @@ def test_who_has_a_document_is_answered_304_until_it_changes(url):
 
 
 def test_an_answer_of_304_has_no_body(rf):
-    # Not by the test client, which empties it: some servers would send what the view returned, and a client
-    # would take it for the beginning of the next answer.
+    # Not with the test client, which empties the body. Some servers would send the body that the view
+    # returned, and a client would take it for the beginning of the next answer.
     etag = Browser().get("/oauth2/jwks")["ETag"]
 
     response = JWKSetView.as_view()(rf.get("/oauth2/jwks", headers={"If-None-Match": etag})).render()

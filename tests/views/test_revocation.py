@@ -90,7 +90,7 @@ def test_an_access_token_is_revoked_alone(revoke, refresh, web_client, first_tok
     assert timedelta(seconds=290) < remembered.expires_at - timezone.now() <= timedelta(seconds=300)
 
 
-def test_other_sessions_of_the_user_go_on(revoke, refresh, web_client, user, first_tokens):
+def test_other_sessions_of_the_user_stay_live(revoke, refresh, web_client, user, first_tokens):
     other = issue_tokens(client=web_client, user=user)
 
     assert_done(revoke(first_tokens["refresh_token"]))
@@ -108,21 +108,21 @@ def test_revoking_twice_keeps_the_first_reason(revoke, first_tokens):
 
 
 @pytest.mark.parametrize("token", ["unknown", "ciam_rt1_" + "A" * 91, "a.b.c", "eyJhbGciOiJub25lIn0.e30."])
-def test_an_unknown_or_malformed_token_is_no_error(revoke, first_tokens, token):
+def test_an_unknown_or_malformed_token_is_not_an_error(revoke, first_tokens, token):
     assert_done(revoke(token))
 
     assert RefreshToken.objects.get().revoked_at is None
     assert not RevokedAccessToken.objects.exists()
 
 
-def test_an_id_token_is_neither(revoke, first_tokens):
+def test_an_id_token_revokes_nothing(revoke, first_tokens):
     assert_done(revoke(first_tokens["id_token"]))
 
     assert not RevokedAccessToken.objects.exists()
     assert is_live(first_tokens["access_token"])
 
 
-def test_a_session_that_is_gone_is_no_error(revoke, first_tokens):
+def test_a_deleted_session_is_not_an_error(revoke, first_tokens):
     RefreshToken.objects.all().delete()
 
     assert_done(revoke(first_tokens["refresh_token"]))
@@ -157,7 +157,7 @@ def test_a_public_client_revokes_its_own_tokens(revoke, spa_client, user):
     assert RefreshToken.objects.get().revoked_reason == "client"
 
 
-def test_an_access_token_with_an_audience_of_its_own_is_known_to_be_the_clients(revoke):
+def test_an_access_token_with_another_audience_is_recognised_as_the_clients_own(revoke):
     client = ClientFactory(audience="https://api.example.com", refresh_tokens_enabled=False)
     tokens = issue_tokens(client=client, user=UserFactory())
     assert is_live(tokens["access_token"])
@@ -167,7 +167,7 @@ def test_an_access_token_with_an_audience_of_its_own_is_known_to_be_the_clients(
     assert not is_live(tokens["access_token"])
 
 
-def test_who_may_not_revoke_is_told_as_at_the_token_endpoint(revoke, web_client, first_tokens):
+def test_errors_are_answered_as_at_the_token_endpoint(revoke, web_client, first_tokens):
     token = first_tokens["refresh_token"]
     wrong_secret = {"client_id": web_client.client_id, "client_secret": "x", "token": token}
 
@@ -207,9 +207,7 @@ def test_if_the_database_fails_the_answer_is_never_200(revoke, first_tokens, kin
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_session_that_a_lagging_node_does_not_know_yet_is_looked_for_again(
-    revoke, first_tokens, monkeypatch
-):
+def test_a_session_that_a_lagging_node_does_not_know_yet_is_read_again(revoke, first_tokens, monkeypatch):
     from django_ciam_token.sessions import rows
 
     original, readings = rows.read_session, []
@@ -234,7 +232,7 @@ def test_a_token_of_a_host_whose_clock_is_ahead_is_revoked_as_well(revoke, first
     assert not is_live(first_tokens["access_token"])
 
 
-def test_a_key_that_another_process_has_just_made_is_looked_for(revoke, web_client, user, monkeypatch):
+def test_a_key_that_another_process_has_just_made_is_read(revoke, web_client, user, monkeypatch):
     old = key_set.current()
     signing_keys.rotate(algorithm="ES256", immediately=True)
     key_set.forget()
@@ -248,7 +246,7 @@ def test_a_key_that_another_process_has_just_made_is_looked_for(revoke, web_clie
     assert not is_live(token)
 
 
-def test_unknown_keys_are_looked_for_only_once_in_a_few_seconds(
+def test_keys_are_read_again_for_an_unknown_key_only_once_in_a_few_seconds(
     revoke, web_client, monkeypatch, django_assert_num_queries
 ):
     pem = jose.generate_private_key("ES256")
@@ -257,7 +255,7 @@ def test_unknown_keys_are_looked_for_only_once_in_a_few_seconds(
     start = key_set.current().read_at
     monkeypatch.setattr(key_set.time, "monotonic", lambda: start + 6)
 
-    with django_assert_num_queries(2):  # Of the client and of the keys.
+    with django_assert_num_queries(2):  # One for the client and one for the keys.
         assert_done(revoke(forged))
     with django_assert_num_queries(1):
         assert_done(revoke(forged))

@@ -1,4 +1,4 @@
-"""Failures are slowed down; nobody is kept out because somebody else fails."""
+"""Clients that keep failing are slowed down; nobody is refused because somebody else fails."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WRONG_SECRET = {"client_secret": "wrong", "refresh_token": "x"}
 
 @pytest.fixture(autouse=True)
 def clock(settings, monkeypatch):
-    """A minute that lasts as long as the test wants."""
+    """A clock that stands still until the test moves it on."""
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "FAILURES_PER_MINUTE": LIMIT}
     now = [1_000_000.0]
     monkeypatch.setattr(throttling.FailureThrottle, "timer", lambda self: now[0])
@@ -71,7 +71,7 @@ def test_too_many_wrong_refresh_tokens_are_answered_429(fail, web_client):
     assert_throttled(fail(**right), retry_after=60)
 
 
-def test_who_succeeds_is_never_throttled(fail, web_client, user):
+def test_a_request_that_succeeds_is_never_throttled(fail, web_client, user):
     token = issue_tokens(client=web_client, user=user)["refresh_token"]
     for _ in range(LIMIT + 2):
         fail()
@@ -83,7 +83,7 @@ def test_who_succeeds_is_never_throttled(fail, web_client, user):
         token = response.json()["refresh_token"]
 
 
-def test_another_client_or_another_address_is_not_punished(fail):
+def test_another_client_or_another_address_is_not_throttled(fail):
     for _ in range(LIMIT + 1):
         fail()
 
@@ -136,7 +136,7 @@ def test_the_limit_can_be_lifted(fail, settings):
 
 
 def test_past_the_limit_an_imported_secret_is_not_tried(fail, settings, web_client):
-    """It may be guessable, and each guess costs what its slow hash costs."""
+    """An imported secret may be easy to guess, and each guess costs a slow hash."""
     import_client_secret(web_client, make_password("brought along"))
     assert fail(client_secret="brought along").json() == {"error": "invalid_grant"}
     for _ in range(LIMIT):
@@ -161,7 +161,7 @@ def test_with_the_limit_lifted_imported_secrets_are_tried(fail, settings, web_cl
     assert fail(client_secret="brought along").json() == {"error": "invalid_grant"}
 
 
-def test_a_cache_that_is_away_stops_nobody(fail, web_client, user, monkeypatch, traces):
+def test_without_the_cache_requests_are_still_answered(fail, web_client, user, monkeypatch, traces):
     class Gone:
         def get(self, *args):
             raise ConnectionError("no cache")

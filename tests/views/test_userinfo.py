@@ -115,7 +115,7 @@ def test_a_scope_that_was_not_granted_gives_no_claims(user, scope, members):
     assert list(ask(token_of(user, scope)).json()) == members
 
 
-def test_what_the_user_has_no_value_for_is_left_out():
+def test_claims_without_a_value_are_left_out():
     user = UserFactory(username="anon")
 
     assert ask(token_of(user)).json() == {"sub": str(user.pk), "preferred_username": "anon"}
@@ -196,13 +196,13 @@ def test_no_token_is_an_invalid_request(method, authorization):
     assert "Authorization: Bearer TOKEN" in response.json()["error_description"]
 
 
-def test_a_token_in_the_form_is_no_token(user):
+def test_a_token_in_the_form_is_not_accepted(user):
     response = ask(method="post", data={"access_token": token_of(user)})
 
     assert_error(response, 400, "invalid_request", 'Bearer error="invalid_request"')
 
 
-def test_a_token_in_the_query_string_is_refused_even_beside_the_header(traces, user):
+def test_a_token_in_the_query_string_is_refused_even_with_one_in_the_header(traces, user):
     token = token_of(user)
     traces.secrets.clear()  # Django's own log has the URL.
 
@@ -212,7 +212,7 @@ def test_a_token_in_the_query_string_is_refused_even_beside_the_header(traces, u
     assert "query string" in response.json()["error_description"]
 
 
-def test_what_is_no_access_token_is_an_invalid_token(web_client, user):
+def test_any_other_token_is_an_invalid_token(web_client, user):
     tokens = issue_tokens(client=web_client, user=user)
 
     for token in ("abc", "a,b", tokens["id_token"], tokens["refresh_token"]):
@@ -227,7 +227,7 @@ def test_a_token_signed_by_a_removed_key_is_invalid(user):
     assert_invalid_token(ask(token))
 
 
-def test_an_expired_token_is_invalid_but_within_the_leeway(settings, user):
+def test_an_expired_token_is_invalid_except_within_the_leeway(settings, user):
     token = resign(token_of(user), exp=int(timezone.now().timestamp()) - 30)
 
     assert_invalid_token(ask(token))
@@ -236,7 +236,9 @@ def test_an_expired_token_is_invalid_but_within_the_leeway(settings, user):
 
 
 @pytest.mark.parametrize("checks", [True, False])
-def test_a_revoked_session_is_invalid_whatever_the_sites_own_views_check(settings, user, checks):
+def test_a_token_of_a_revoked_session_is_invalid_even_if_the_sites_own_views_do_not_check(
+    settings, user, checks
+):
     configure(settings, RESOURCE_CHECKS_REVOCATION=checks)
     token = token_of(user)
     RefreshToken.objects.update(revoked_at=timezone.now())
@@ -244,7 +246,7 @@ def test_a_revoked_session_is_invalid_whatever_the_sites_own_views_check(setting
     assert_invalid_token(ask(token))
 
 
-def test_a_disabled_user_is_invalid(user):
+def test_a_token_of_a_disabled_user_is_invalid(user):
     token = token_of(user)
     user.is_active = False
     user.save()
@@ -258,7 +260,7 @@ def test_a_token_for_another_audience_may_ask_its_issuer(settings, user):
     assert ask(token_of(user, audience="https://api.example.com")).json()["sub"] == str(user.pk)
 
 
-def test_a_token_without_openid_is_insufficient(user):
+def test_a_token_without_openid_has_insufficient_scope(user):
     response = ask(token_of(user, "profile email"))
 
     assert_error(response, 403, "insufficient_scope", 'Bearer error="insufficient_scope", scope="openid"')

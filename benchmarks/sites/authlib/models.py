@@ -1,4 +1,4 @@
-"""Client and token, with the columns of Authlib's documentation and an index where it looks things up."""
+"""Client and token, with the columns of Authlib's documentation and an index on each column it looks up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import models
 
 
 class OAuth2Client(models.Model, ClientMixin):
-    """A client with its secret in clear, as the documentation has it."""
+    """A client with its secret in plain text, as in the documentation."""
 
     client_id = models.CharField(max_length=48, unique=True)
     client_secret = models.CharField(max_length=48)

@@ -1,4 +1,4 @@
-"""Authlib's Django integration with models of our own, for it brings none."""
+"""Authlib's Django integration with models of our own, because it has none."""
 
 from benchmarks.sites.common import *  # noqa: F403
 from benchmarks.sites.common import INSTALLED_APPS

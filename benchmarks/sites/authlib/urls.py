@@ -34,7 +34,7 @@ class Grant(RefreshTokenGrant):  # type: ignore[misc]
     INCLUDE_NEW_REFRESH_TOKEN = True
 
     def authenticate_refresh_token(self, refresh_token: str) -> OAuth2Token | None:
-        """Find the token that is not revoked."""
+        """Find the token if it is not revoked."""
         rows = OAuth2Token.objects.select_related("user")
         return rows.filter(refresh_token=refresh_token, revoked=False).first()
 
@@ -45,7 +45,7 @@ class Grant(RefreshTokenGrant):  # type: ignore[misc]
         return user if user.is_active else None
 
     def revoke_old_credential(self, refresh_token: OAuth2Token) -> None:
-        """Let the token not be used again."""
+        """Prevent the token from being used again."""
         OAuth2Token.objects.filter(pk=refresh_token.pk).update(revoked=True)
 
 

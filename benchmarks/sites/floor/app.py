@@ -1,7 +1,7 @@
 """A bare WSGI application: one SELECT, one conditional UPDATE in a transaction, two RS256 signatures.
 
-It has no replay, no reuse detection, no expiry, no scopes and no logs. Nobody should use it: it is here to
-say how much of a refresh is the signatures, the database and gunicorn.
+It has no replay, no reuse detection, no expiry, no scopes and no logs. Nobody should use it. It shows how
+much of a refresh is due to the signatures, the database and gunicorn.
 """
 
 from __future__ import annotations

@@ -38,5 +38,5 @@ def target(chains: int) -> dict[str, Any]:
 
 
 def look(target: dict[str, Any], token: str) -> dict[str, Any]:
-    """Say what is plain to see in the code."""
+    """Describe a refresh; the code in `app.py` shows it."""
     return {"statements": summary(["SELECT", "BEGIN", "UPDATE", "COMMIT"]), "jwts": "access RS256, id RS256"}

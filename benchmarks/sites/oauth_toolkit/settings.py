@@ -12,7 +12,7 @@ OAUTH2_PROVIDER = {
     "SCOPES": {"openid": "Sign you in"},
     "ROTATE_REFRESH_TOKEN": True,
     "REFRESH_TOKEN_REUSE_PROTECTION": True,
-    # Ours has a grace period of 30 s as well; without one this could not answer a client that asks twice.
+    # Ours also has a grace period of 30 s. Without one, this could not answer a client that asks twice.
     "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 30,
     "REFRESH_TOKEN_EXPIRE_SECONDS": 86400,
     "ACCESS_TOKEN_EXPIRE_SECONDS": 300,

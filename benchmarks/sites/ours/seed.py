@@ -23,7 +23,7 @@ def target(chains: int) -> dict[str, Any]:
     return {"path": "/oauth2/token", "tokens": tokens, **form("portal", secret)}
 
 
-# Some 300 bytes a row, as a browser's session has; keys ascend with time, as the package draws them.
+# About 300 bytes a row, like the session of a browser. Keys ascend with time, like those of the package.
 _ROWS = """
 INSERT INTO django_ciam_token_refreshtoken (id, client_id, user_id, scope, generation, secret_digest, nonce,
     session_auth_hash, auth_time, issued_at, rotated_at, expires_at, revoked_reason, last_address,
@@ -45,7 +45,7 @@ SELECT '!', false, 'user-' || n, '', '', '', false, true, now() FROM generate_se
 
 
 def fill(sessions: int, *, age: str = "0 days") -> None:
-    """Add sessions of as many users as a tenth of them, begun within 20 days; older ones have expired."""
+    """Add sessions, ten for each user, begun in the 20 days before ``age`` ago; they live for 60 days."""
     from django.contrib.auth import get_user_model
     from django.db import connection
 
@@ -68,7 +68,7 @@ def fill(sessions: int, *, age: str = "0 days") -> None:
 
 
 def among(sessions: int, chosen: int) -> list[str]:
-    """Return tokens of sessions that lie anywhere among many others: what is seldom used is in no cache."""
+    """Return tokens of sessions spread among many others: rows that are seldom used are in no cache."""
     from django.db import connection
 
     from django_ciam_token.crypto import refresh_token_string, site_keys
@@ -92,5 +92,5 @@ def among(sessions: int, chosen: int) -> list[str]:
         session.save(update_fields=["secret_digest", "session_auth_hash"])
         genuine = refresh_token_string.GenuineToken(session.pk, session.generation, secret)
         tokens.append(refresh_token_string.encode(genuine, key))
-    random.Random(1).shuffle(tokens)  # noqa: S311 - an order, no secret
+    random.Random(1).shuffle(tokens)  # noqa: S311 - an order, not a secret
     return tokens

@@ -1,4 +1,4 @@
-"""Ours as its README says; BENCHMARK_ALGORITHM chooses how tokens are signed."""
+"""Our package, set up as in its README; BENCHMARK_ALGORITHM chooses how tokens are signed."""
 
 import os
 

@@ -17,7 +17,7 @@ ROOT_URLCONF = "benchmarks.sites.simplejwt.urls"
 REST_FRAMEWORK = {"DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"]}
 SIMPLE_JWT = {
     "ALGORITHM": "RS256",
-    # Parsed once, which its documentation allows: given as PEM it would be parsed for every token.
+    # Parsed once, which its documentation allows: a PEM would be parsed for every token.
     "SIGNING_KEY": _key,
     "VERIFYING_KEY": _key.public_key(),
     "ROTATE_REFRESH_TOKENS": True,

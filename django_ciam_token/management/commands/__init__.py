@@ -1,4 +1,4 @@
-"""What the commands share: help with examples, answers as JSON, durations on the command line."""
+"""What the commands share: help with examples, output as JSON, durations on the command line."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def find_client(client_id: str) -> Client:
     Raises:
         CommandError: there is none.
     """
-    # From where it will be written: a replica may not have heard of it.
+    # From the database that it will be written to: a replica may not have it yet.
     client = Client.objects.using(write_database(Client)).filter(client_id=client_id).first()
     if client is None or client.client_id != client_id:
         raise CommandError(f"There is no client {client_id!r}. Create it with: manage.py create_client")

@@ -24,16 +24,16 @@ class Command(TokenCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument("name", help="What people call the application.")
+        parser.add_argument("name", help="The application's name, as people see it.")
         parser.add_argument(
             "--type",
             required=True,
             choices=ApplicationType.values,
             help="web and m2m run on a server and get a secret; spa and mobile do not.",
         )
-        parser.add_argument("--client-id", help="The client_id; drawn at random if left out.")
+        parser.add_argument("--client-id", help="The client_id; random by default.")
         parser.add_argument(
-            "--scope", help='Scopes it may be granted, such as "openid profile"; "openid" if left out.'
+            "--scope", help='Scopes it may be granted, such as "openid profile"; "openid" by default.'
         )
         add_json_option(parser)
 

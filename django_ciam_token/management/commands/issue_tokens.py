@@ -14,7 +14,7 @@ from django_ciam_token.management.commands import TokenCommand, add_json_option,
 class Command(TokenCommand):
     """Issues first tokens from the command line."""
 
-    help = "Begin a session: print first tokens for a user of an application, or for a machine."
+    help = "Begin a session: print the first tokens for a user of an application, or for a machine."
     examples = (
         "  manage.py issue_tokens --client customer-portal --user alice\n"
         '  manage.py issue_tokens --client customer-portal --user alice --scope "openid" --json\n'
@@ -24,9 +24,9 @@ class Command(TokenCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument("--client", required=True, metavar="CLIENT_ID")
-        parser.add_argument("--user", metavar="USERNAME", help="Who signs in; leave out for an m2m client.")
+        parser.add_argument("--user", metavar="USERNAME", help="Who signs in; omit it for an m2m client.")
         parser.add_argument(
-            "--scope", help="Names separated by spaces; all that the client may have if left out."
+            "--scope", help="Scope names separated by spaces; by default all that the client may have."
         )
         add_json_option(parser)
 

@@ -18,7 +18,7 @@ _COLUMNS: Final = ("session", "user", "client", "scope", "started", "last refres
 class Command(TokenCommand):
     """Lists live sessions."""
 
-    help = "List the live sessions of a user, of an application or of all, newest first. Shows no token."
+    help = "List live sessions, newest first: those of a user, of an application, or all. Shows no token."
     examples = (
         "  manage.py list_tokens --user alice\n"
         "  manage.py list_tokens --client customer-portal --limit 20\n"
@@ -29,18 +29,18 @@ class Command(TokenCommand):
         """Add the options."""
         parser.add_argument("--user", metavar="USERNAME", help="Sessions of this user.")
         parser.add_argument("--client", metavar="CLIENT_ID", help="Sessions of this application.")
-        parser.add_argument("--limit", type=int, default=100, help="How many at most; 100 if left out.")
+        parser.add_argument("--limit", type=int, default=100, help="Show at most this many; 100 by default.")
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the sessions."""
         limit = options["limit"]
         if limit < 1:
-            raise CommandError("--limit is at least 1.", returncode=2)
+            raise CommandError("--limit must be at least 1.", returncode=2)
         user = None if options["user"] is None else find_user(options["user"])
         client = None if options["client"] is None else find_client(options["client"])
         try:
-            # One more than is shown tells whether there are more.
+            # Read one more than is shown, to know whether there are more.
             found = list_sessions(user=user, client=client, limit=limit + 1)
         except TemporarilyUnavailable as error:
             raise CommandError("The database refused. Try again.") from error
@@ -53,7 +53,7 @@ class Command(TokenCommand):
         else:
             self.stdout.write("No live sessions.")
         if len(found) > limit:
-            self.stderr.write(f"There are more than these {limit}; see them with --limit.", style_func=str)
+            self.stderr.write(f"There are more than these {limit}; show more with --limit.", style_func=str)
 
 
 def _members(session: SessionInfo) -> dict[str, Any]:

@@ -17,17 +17,17 @@ _PAUSE: Final = 10.0
 
 
 class Command(TokenCommand):
-    """Removes what is over."""
+    """Removes what ended or expired long ago."""
 
     help = (
-        "Remove sessions and signing keys that have been over for ENDED_RETENTION, and the records of "
-        "revoked access tokens that have expired. Run it daily; it may run while the site is busy and be "
-        "interrupted at any point."
+        "Remove sessions and signing keys that ended more than ENDED_RETENTION ago, and the records of "
+        "revoked access tokens that have expired. Run it daily. It may run while the site is busy, and it "
+        "may be interrupted at any point."
     )
     examples = (
         "  manage.py purge_tokens\n"
         "  manage.py purge_tokens --max-seconds 600 --json\n"
-        "  manage.py purge_tokens --events-older-than 365d   # the audit trail as well"
+        "  manage.py purge_tokens --events-older-than 365d   # also the audit trail"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -36,28 +36,28 @@ class Command(TokenCommand):
             "--batch-size",
             type=int,
             default=BATCH_SIZE,
-            help=f"How many rows are removed in one transaction; {BATCH_SIZE} if left out.",
+            help=f"How many rows to remove in one transaction; {BATCH_SIZE} by default.",
         )
         parser.add_argument(
             "--max-seconds",
             type=float,
-            help="Stop after this time. Every run begins at the oldest session, so leave time to walk past "
-            "those that still live.",
+            help="Stop after this time. Every run begins at the oldest session, so allow enough time to get "
+            "past those that are still live.",
         )
         parser.add_argument(
             "--events-older-than",
             type=duration,
             metavar="AGE",
-            help="Remove older events of the audit trail as well: 12h, 90d, 52w. None are if left out.",
+            help="Also remove older events of the audit trail: 12h, 90d, 52w. Without it, none are removed.",
         )
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Purge and say what was removed."""
         if options["batch_size"] < 1:
-            raise CommandError("--batch-size is at least 1.", returncode=2)
+            raise CommandError("--batch-size must be at least 1.", returncode=2)
         done = PurgeResult()
-        # Silent while it is quick; every batch with --verbosity 2.
+        # Silent if it is quick; with --verbosity 2 it reports every batch.
         pause = 0.0 if options["verbosity"] > 1 else _PAUSE
         told_at = time.monotonic()
 
@@ -77,14 +77,14 @@ class Command(TokenCommand):
             )
         except TemporarilyUnavailable as error:
             raise CommandError(
-                f"The database refused. Removed until then: {_text(done)}. Run it again to go on."
+                f"The database refused. Removed so far: {_text(done)}. Run it again to continue."
             ) from error
         if options["json"]:
             self.write_json(asdict(result))
             return
         self.stdout.write(f"Removed {_text(result)}.")
         if not result.finished:
-            self.stdout.write("The time was up before the end; run it again, or for longer.")
+            self.stdout.write("The time ran out before the end; run it again, or for longer.")
 
 
 def _text(result: PurgeResult) -> str:

@@ -36,8 +36,8 @@ class Command(TokenCommand):
     """Ends sessions."""
 
     help = (
-        "End sessions: their refresh tokens are refused from now on, and their access tokens wherever "
-        "revocation is checked. Several options together mean the sessions that meet all of them."
+        "End sessions. Their refresh tokens are refused from now on, and so are their access tokens wherever "
+        "revocation is checked. Several options together select the sessions that match all of them."
     )
     examples = (
         "  manage.py revoke_tokens --user alice\n"
@@ -57,8 +57,8 @@ class Command(TokenCommand):
         one.add_argument(
             "--token",
             action="store_true",
-            help="The session of a refresh token, however old, or of an access token; it is read from "
-            "standard input or asked for, never taken from the command line, where others could see it.",
+            help="The session of a refresh token, however old, or of an access token. The token is read from "
+            "standard input or a prompt, never from the command line, where others could see it.",
         )
         when = "a date, a date with time, or how long ago, such as 90s, 15m, 12h, 7d, 2w"
         parser.add_argument(
@@ -67,10 +67,10 @@ class Command(TokenCommand):
         parser.add_argument(
             "--idle-since", type=instant, metavar="WHEN", help=f"Sessions not refreshed since: {when}."
         )
-        parser.add_argument("--all", action="store_true", help="All sessions there are.")
-        parser.add_argument("--dry-run", action="store_true", help="Say how many it would end; end none.")
+        parser.add_argument("--all", action="store_true", help="All sessions.")
+        parser.add_argument("--dry-run", action="store_true", help="Say how many it would end, but end none.")
         parser.add_argument(
-            "--no-input", "--noinput", action="store_true", help="Do not ask before ending them."
+            "--no-input", "--noinput", action="store_true", help="Do not ask for confirmation."
         )
         add_json_option(parser)
 
@@ -104,13 +104,13 @@ class Command(TokenCommand):
         )
 
     def _confirm(self, found: int, whose: str) -> None:
-        """Ask on standard error: what is on standard output is the answer of the command."""
+        """Ask on standard error: standard output is for the answer of the command."""
         self.stderr.write(
-            f"This ends {_sessions(found)} ({whose}). Go on? Type yes: ", style_func=str, ending=""
+            f"This ends {_sessions(found)} ({whose}). Continue? Type yes: ", style_func=str, ending=""
         )
         self.stderr.flush()
         if sys.stdin.readline().strip().lower() != "yes":
-            raise CommandError("Nothing was changed. With --no-input it does not ask.")
+            raise CommandError("Nothing was changed. With --no-input the command does not ask.")
 
     def _revoke(self, criteria: SessionCriteria, *, everything: bool, verbosity: int) -> int:
         ended = 0
@@ -145,7 +145,7 @@ def instant(text: str) -> datetime:
     """Read an instant: a date, a date with time, or how long ago.
 
     Raises:
-        argparse.ArgumentTypeError: it is none.
+        argparse.ArgumentTypeError: it is none of these.
     """
     try:
         day = parse_date(text)
@@ -164,7 +164,7 @@ def _ago(text: str) -> datetime:
         return timezone.now() - duration(text)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no time; write 2026-03-01, 2026-03-01T12:00+01:00, or 7d for seven days ago"
+            f"{text!r} is not a time; write 2026-03-01, 2026-03-01T12:00+01:00, or 7d for seven days ago"
         ) from None
 
 
@@ -178,7 +178,9 @@ def _session_of_token() -> uuid.UUID:
     except TemporarilyUnavailable as error:
         raise CommandError("The database refused; nothing was changed. Try again.") from error
     if session_id is None:
-        raise CommandError("That access token belongs to no session; it ends by itself, or at /revoke.")
+        raise CommandError(
+            "That access token belongs to no session. It expires by itself, or can be revoked at /revoke."
+        )
     return session_id
 
 

@@ -27,8 +27,8 @@ class Command(TokenCommand):
     """Replaces the secret of an application without downtime."""
 
     help = (
-        "Give an application a new client_secret, shown now and never again. The present one goes on "
-        "working for the overlap, so that both ends can be changed one after the other."
+        "Give an application a new client_secret, which is shown now and never again. The current one keeps "
+        "working for the overlap, so that both sides can be changed one after the other."
     )
     examples = (
         "  manage.py rotate_client_secret customer-portal\n"
@@ -42,8 +42,8 @@ class Command(TokenCommand):
         parser.add_argument(
             "--overlap",
             type=duration,
-            help="How long the present secret still works: 90s, 15m, 12h, 7d, 2w, or 0 to end it now. "
-            "The setting CLIENT_SECRET_OVERLAP (7d) if left out.",
+            help="How long the current secret keeps working: 90s, 15m, 12h, 7d, 2w, or 0 to end it now. By "
+            "default the setting CLIENT_SECRET_OVERLAP (7d).",
         )
         parser.add_argument(
             "--make-confidential",
@@ -54,7 +54,7 @@ class Command(TokenCommand):
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Draw the secret and show it."""
+        """Make the secret and show it."""
         client = find_client(options["client_id"])
         is_public = not client.must_have_secret and not client.secrets.exists()
         if is_public and not options["make_confidential"]:
@@ -66,7 +66,7 @@ class Command(TokenCommand):
             secret = rotate_client_secret(client, overlap=options["overlap"], actor=operator_name())
         except TemporarilyUnavailable as error:
             raise CommandError(
-                "The database refused. It may have made a secret all the same, which nobody has seen: do it "
+                "The database refused. There may be a new secret nevertheless, which nobody has seen: rotate "
                 "again now."
             ) from error
         replaced, now = _replaced(client), timezone.now()
@@ -79,12 +79,12 @@ class Command(TokenCommand):
         self.stdout.write(f"client_id: {client.client_id}\nclient_secret: {secret}")
         self.stdout.write("Keep the client_secret now: it is not stored and can't be shown again.")
         for last_four, end in replaced:
-            what = f"works until {end.isoformat()}" if end > now else "has ended now"
+            what = f"works until {end.isoformat()}" if end > now else "no longer works"
             self.stdout.write(f"The secret that ends with {last_four} {what}.")
 
 
 def _replaced(client: Client) -> list[tuple[str, datetime]]:
-    """Return the secrets before and their ends; the new one is shown even if they can't be read."""
+    """Return the replaced secrets and when they end; if they can't be read, the new one is still shown."""
     using = write_database(Client)
     with suppress(Error):
         secrets = client.secrets.using(using).order_by("-pk").values_list("last_four", "expires_at")

@@ -17,8 +17,8 @@ class Command(TokenCommand):
 
     help = (
         "Make a new signing key. It is published in the JWK Set first and signs SIGNING_KEY_LEAD later, so "
-        "no verifier meets a key it does not know; the present key stays published until the last token "
-        "it signed has expired."
+        "no verifier meets a key that it does not know. The current key stays published until the last "
+        "token that it signed has expired."
     )
     examples = (
         "  manage.py rotate_signing_key\n"
@@ -29,7 +29,7 @@ class Command(TokenCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument("--algorithm", choices=SIGNING_ALGORITHMS, help="SIGNING_ALGORITHM if left out.")
+        parser.add_argument("--algorithm", choices=SIGNING_ALGORITHMS, help="SIGNING_ALGORITHM by default.")
         parser.add_argument(
             "--now",
             action="store_true",
@@ -38,7 +38,8 @@ class Command(TokenCommand):
         parser.add_argument(
             "--compromised",
             action="store_true",
-            help="As --now, and take all older keys out of the JWK Set: every token they signed is refused.",
+            help="Like --now, and also remove all older keys from the JWK Set: every token that they signed "
+            "is refused.",
         )
         add_json_option(parser)
 
@@ -53,7 +54,7 @@ class Command(TokenCommand):
             )
         except TemporarilyUnavailable as error:
             raise CommandError(
-                "The database refused; there may be a new key all the same. Look with list_signing_keys "
+                "The database refused; there may be a new key nevertheless. Look with list_signing_keys "
                 "before you try again."
             ) from error
         if options["json"]:
