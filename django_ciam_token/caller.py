@@ -17,7 +17,8 @@ _USER_AGENT_LENGTH: Final = 200
 # Longer than any address. It limits the size of the wrong ones that are kept in the cache.
 _ADDRESS_LENGTH: Final = 64
 _INSTANT: Final = re.compile(r"(?:t=)?([0-9]{1,20}(?:\.[0-9]{1,9})?)")
-# Seconds since 1970 until the year 5138: what is more was written in a smaller unit.
+# Seconds, milliseconds, microseconds; by the first of them that gives an instant before the year 5138.
+_UNITS: Final = (1, 1e3, 1e6)
 _LATEST_INSTANT: Final = 1e11
 _LONGEST_QUEUE: Final = 120.0
 
@@ -60,9 +61,9 @@ def queued_for(request: HttpRequest, *, now: datetime) -> timedelta:
     match = _INSTANT.fullmatch(request.headers.get(name, ""))
     if match is None:
         return timedelta(0)
-    instant = float(match[1])
-    seconds = next(instant / unit for unit in (1, 1e3, 1e6, instant) if instant / unit < _LATEST_INSTANT)
-    return timedelta(seconds=min(_LONGEST_QUEUE, max(0.0, now.timestamp() - seconds)))
+    instants = (float(match[1]) / unit for unit in _UNITS)
+    instant = next((instant for instant in instants if instant < _LATEST_INSTANT), now.timestamp())
+    return timedelta(seconds=min(_LONGEST_QUEUE, max(0.0, now.timestamp() - instant)))
 
 
 NOBODY: Final = Caller()

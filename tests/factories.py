@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import factory
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from django_ciam_token.clients.registration import create_client
-from django_ciam_token.models import Client
+from django_ciam_token.models import Client, RefreshToken
 
 
 class UserFactory(factory.django.DjangoModelFactory):
@@ -36,3 +38,32 @@ class ClientFactory(factory.django.DjangoModelFactory):
         client, client.plain_secret = create_client(**fields)
         client.secrets.update(last_used_at=timezone.now())
         return client
+
+
+def unsaved_session(client, user=None, **fields):
+    """A live session, whose token nobody has."""
+    now = timezone.now()
+    defaults = {
+        "scope": "openid",
+        "issued_at": now,
+        "expires_at": now + timedelta(hours=1),
+        "secret_digest": b"",
+        "nonce": b"",
+    }
+    return RefreshToken(client=client, user=user, **{**defaults, **fields})
+
+
+def make_session(client, user=None, **fields):
+    session = unsaved_session(client, user, **fields)
+    session.save()
+    return session
+
+
+def make_sessions(count, client, user=None, **fields):
+    RefreshToken.objects.bulk_create(
+        [unsaved_session(client, user, **fields) for _ in range(count)], batch_size=2_000
+    )
+
+
+def live_ids():
+    return set(RefreshToken.objects.filter(revoked_at=None).values_list("pk", flat=True))

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
+
 import pytest
 from django.test import RequestFactory, override_settings
 
-from django_ciam_token.caller import Caller, shown_path
+from django_ciam_token.caller import Caller, queued_for, shown_path
 
 
 def caller(*, address="192.0.2.1", user_agent=None):
@@ -88,3 +90,34 @@ def test_a_site_behind_a_proxy_can_tell_where_to_find_the_address():
 )
 def test_a_user_agent_is_shortened_and_stripped_of_control_characters(sent, stored):
     assert caller(user_agent=sent).user_agent == stored
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("t=1700000000.000", 10),
+        ("1700000000", 10),
+        ("t=1700000000.5", 9.5),
+        ("1700000000000", 10),
+        ("t=1700000009999", 0.001),
+        ("t=1700000000000000", 10),
+        ("1699999000", 120),
+        ("0", 120),
+        ("1700000020", 0),
+        ("99999999999999999999", 0),
+        ("", 0),
+        ("t=", 0),
+        ("-5", 0),
+        ("t=1e9", 0),
+        ("yesterday", 0),
+        ("t=1700000000, t=1600000000", 0),
+    ],
+)
+def test_how_long_a_request_was_queued_is_what_the_proxy_says(header, seconds):
+    now = datetime.fromtimestamp(1_700_000_010, tz=timezone.utc)
+    request = RequestFactory().post("/oauth2/token", headers={"X-Request-Start": header})
+
+    assert queued_for(request, now=now) == timedelta(0)
+    with override_settings(CIAM_TOKEN={"REQUEST_START_HEADER": "X-Request-Start"}):
+        assert queued_for(request, now=now).total_seconds() == pytest.approx(seconds)
+        assert queued_for(RequestFactory().post("/oauth2/token"), now=now) == timedelta(0)

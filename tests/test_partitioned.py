@@ -20,8 +20,8 @@ from django_ciam_token.models import RefreshToken
 from django_ciam_token.monitoring import figures
 from django_ciam_token.purging import purge
 from django_ciam_token.sessions.criteria import SessionCriteria
+from tests.factories import make_session
 from tests.partitions import PARTITIONS, SCRIPT, TABLE, leaves, partition, select
-from tests.sessions.test_revocation import make_session
 from tests.test_apps import updates_of_sessions
 
 pytestmark = [

@@ -23,8 +23,7 @@ from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import EventType, RefreshToken, RevokedAccessToken, SecurityEvent, SigningKey
 from django_ciam_token.purging import PurgeResult, purge
 from tests.conftest import post_form
-from tests.factories import UserFactory
-from tests.sessions.test_revocation import make_session, make_sessions
+from tests.factories import UserFactory, make_session, make_sessions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

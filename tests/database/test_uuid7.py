@@ -3,7 +3,11 @@ from __future__ import annotations
 import time
 import uuid
 
+import pytest
+
 from django_ciam_token.database.uuid7 import uuid7
+from django_ciam_token.models import RefreshToken
+from tests.factories import make_session
 
 
 def test_it_is_a_uuid_of_version_7_and_the_rfc_variant():
@@ -53,3 +57,17 @@ def test_two_of_the_same_millisecond_differ(monkeypatch):
     random_bits = (1 << 62) - 1 | ((1 << 12) - 1) << 64
     assert seen_set & random_bits == random_bits
     assert seen_unset & random_bits == random_bits
+
+
+@pytest.mark.django_db(transaction=True)
+def test_keys_ascend_with_time_on_this_database(web_client):
+    """What newest first means, and that a walk in key order skips nothing."""
+    ids = []
+    for _ in range(20):
+        ids.append(make_session(web_client, id=uuid7()).pk)
+        time.sleep(0.0015)
+    keys = RefreshToken.objects.order_by("pk").values_list("pk", flat=True)
+
+    assert list(keys) == ids
+    for position, key in enumerate(ids):
+        assert list(keys.filter(pk__gt=key)) == ids[position + 1 :]

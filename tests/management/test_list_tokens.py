@@ -11,8 +11,7 @@ from django.utils import timezone
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import RefreshToken
-from tests.factories import UserFactory
-from tests.sessions.test_revocation import make_session, make_sessions
+from tests.factories import UserFactory, make_session, make_sessions
 
 pytestmark = pytest.mark.django_db
 

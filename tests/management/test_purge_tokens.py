@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from django_ciam_token.management.commands import purge_tokens
 from django_ciam_token.models import EventType, RefreshToken, RevokedAccessToken, SecurityEvent
-from tests.sessions.test_revocation import live_ids, make_session, make_sessions
+from tests.factories import live_ids, make_session, make_sessions
 
 pytestmark = pytest.mark.django_db
 

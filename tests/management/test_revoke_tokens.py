@@ -16,8 +16,7 @@ from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.management.commands import revoke_tokens
 from django_ciam_token.models import RefreshToken
 from django_ciam_token.tokens import access_tokens
-from tests.factories import ClientFactory, UserFactory
-from tests.sessions.test_revocation import live_ids, make_session, make_sessions
+from tests.factories import ClientFactory, UserFactory, live_ids, make_session, make_sessions
 
 pytestmark = pytest.mark.django_db
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from dataclasses import FrozenInstanceError
 from datetime import timedelta
 
 import pytest
@@ -17,15 +16,13 @@ from django_ciam_token import signals
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.caller import Caller
 from django_ciam_token.database import retry
-from django_ciam_token.database.uuid7 import uuid7
 from django_ciam_token.errors import TemporarilyUnavailable
-from django_ciam_token.models import RefreshToken, RevocationReason, SecurityEvent, SigningKey
+from django_ciam_token.models import RefreshToken, RevocationReason, SecurityEvent
 from django_ciam_token.monitoring import audit_trail
 from django_ciam_token.sessions import revocation
-from django_ciam_token.sessions.criteria import SessionCriteria, select_sessions
-from django_ciam_token.sessions.listing import list_sessions
+from django_ciam_token.sessions.criteria import SessionCriteria
 from django_ciam_token.sessions.revocation import revoke_sessions
-from tests.factories import UserFactory
+from tests.factories import UserFactory, live_ids, make_session, make_sessions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -33,34 +30,6 @@ USER = RevocationReason.USER
 OPERATOR = RevocationReason.OPERATOR
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
-
-
-def unsaved_session(client, user=None, **fields):
-    now = timezone.now()
-    defaults = {
-        "scope": "openid",
-        "issued_at": now,
-        "expires_at": now + HOUR,
-        "secret_digest": b"",
-        "nonce": b"",
-    }
-    return RefreshToken(client=client, user=user, **{**defaults, **fields})
-
-
-def make_session(client, user=None, **fields):
-    session = unsaved_session(client, user, **fields)
-    session.save()
-    return session
-
-
-def make_sessions(count, client, user=None, **fields):
-    RefreshToken.objects.bulk_create(
-        [unsaved_session(client, user, **fields) for _ in range(count)], batch_size=2_000
-    )
-
-
-def live_ids():
-    return set(RefreshToken.objects.filter(revoked_at=None).values_list("pk", flat=True))
 
 
 @pytest.fixture
@@ -93,144 +62,6 @@ def heard(nobody_listens):
     signals.session_revoked.connect(receive)
     yield told
     signals.session_revoked.disconnect(receive)
-
-
-# --- selecting -------------------------------------------------------------------------------------
-
-
-def test_what_is_revoked_or_expired_is_not_live(web_client, user):
-    now = timezone.now()
-    live = make_session(web_client, user)
-    make_session(web_client, user, revoked_at=now)
-    make_session(web_client, user, expires_at=now)
-
-    assert list(select_sessions(SessionCriteria())) == [live]
-
-
-def test_every_criterion_narrows_and_all_must_be_met(web_client, spa_client, user):
-    now = timezone.now()
-    other = UserFactory()
-    old = {"issued_at": now - 5 * HOUR}
-    mine = make_session(web_client, user)
-    mine_old = make_session(web_client, user, **old)
-    mine_old_but_busy = make_session(web_client, user, **old, rotated_at=now)
-    mine_old_and_idle = make_session(web_client, user, **old, rotated_at=now - 4 * HOUR)
-    mine_on_spa = make_session(spa_client, user, **old)
-    others = make_session(web_client, other, **old)
-    ago = now - 2 * HOUR
-
-    for criteria, expected in [
-        ({}, {mine, mine_old, mine_old_but_busy, mine_old_and_idle, mine_on_spa, others}),
-        ({"user": other}, {others}),
-        ({"client": spa_client}, {mine_on_spa}),
-        ({"session_id": mine.pk}, {mine}),
-        ({"session_id": uuid.uuid4()}, set()),
-        ({"user": user, "except_session": mine.pk, "client": web_client},
-         {mine_old, mine_old_but_busy, mine_old_and_idle}),
-        ({"issued_before": ago}, {mine_old, mine_old_but_busy, mine_old_and_idle, mine_on_spa, others}),
-        ({"issued_before": mine.issued_at, "user": user, "client": web_client},
-         {mine_old, mine_old_but_busy, mine_old_and_idle}),
-        ({"idle_since": ago}, {mine_old, mine_old_and_idle, mine_on_spa, others}),
-        ({"idle_since": now - 4 * HOUR - timedelta(seconds=1)}, {mine_old, mine_on_spa, others}),
-        ({"user": user, "client": web_client}, {mine, mine_old, mine_old_but_busy, mine_old_and_idle}),
-        ({"user": user, "client": web_client, "idle_since": ago}, {mine_old, mine_old_and_idle}),
-        ({"user": user, "session_id": others.pk}, set()),
-        ({"user": user, "issued_before": ago, "idle_since": ago, "client": spa_client}, {mine_on_spa}),
-    ]:  # fmt: skip
-        assert set(select_sessions(SessionCriteria(**criteria))) == expected, criteria
-
-
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
-def test_idleness_is_judged_by_the_databases_clock_whatever_the_sites_zone(
-    web_client, user, refresh, settings, zone
-):
-    settings.USE_TZ = False
-    settings.TIME_ZONE = zone
-    # The key of the tests was made when the site still used time zones.
-    SigningKey.objects.update(active_at=timezone.now() - timedelta(days=1))
-    token = issue_tokens(client=web_client, user=user)["refresh_token"]
-    refresh(web_client, token)
-
-    now = timezone.now()
-    assert not select_sessions(SessionCriteria(idle_since=now - HOUR)).exists()
-    assert select_sessions(SessionCriteria(idle_since=now + HOUR)).exists()
-    [session] = list_sessions(user=user)
-    assert abs(session.last_refreshed_at - now) < timedelta(minutes=1)
-
-
-# --- listing ---------------------------------------------------------------------------------------
-
-
-def test_a_lifetime_that_was_shortened_counts_at_once(web_client, user):
-    now = timezone.now()
-    over = make_session(web_client, user, issued_at=now - 3 * HOUR)
-    going = make_session(web_client, user, issued_at=now - 1.5 * HOUR)
-    assert {session.session_id for session in list_sessions()} == {over.pk, going.pk}
-
-    web_client.session_lifetime = 2 * HOUR
-    web_client.save()
-
-    [listed] = list_sessions()
-    assert listed.session_id == going.pk
-    assert listed.expires_at == going.issued_at + 2 * HOUR
-
-
-def test_older_sessions_are_listed_though_the_newest_are_over(web_client, spa_client, user):
-    live = sorted(make_session(spa_client, user).pk for _ in range(3))
-    time.sleep(0.002)
-    make_sessions(10, web_client, user, issued_at=timezone.now() - 3 * HOUR)
-    web_client.session_lifetime = 2 * HOUR
-    web_client.save()
-
-    assert [session.session_id for session in list_sessions(limit=2)] == [live[2], live[1]]
-    assert [session.session_id for session in list_sessions()] == live[::-1]
-
-
-def test_a_session_is_listed_with_all_that_tells_it_from_others(web_client, user, refresh):
-    issued = issue_tokens(client=web_client, user=user, scope="openid email")
-    refresh(web_client, issued["refresh_token"])
-    row = RefreshToken.objects.get()
-
-    [session] = list_sessions(user=user)
-
-    assert (session.session_id, session.user) == (row.pk, user.username)
-    assert (session.client_id, session.client_name) == (web_client.client_id, web_client.name)
-    assert session.scope == ("openid", "email")
-    assert session.started_at == row.issued_at
-    assert abs(session.last_refreshed_at - row.rotated_at) < timedelta(seconds=5)
-    assert session.expires_at == row.expires_at
-    assert (session.address, session.user_agent) == ("127.0.0.1", "")
-    with pytest.raises(FrozenInstanceError):
-        session.user = "mallory"
-
-
-def test_sessions_are_listed_newest_first_in_one_query(
-    web_client, spa_client, machine, user, django_assert_num_queries
-):
-    sessions = []
-    for client, whose in [
-        (web_client, user),
-        (spa_client, UserFactory()),
-        (machine, None),
-        (web_client, user),
-    ]:
-        sessions.append(make_session(client, whose))
-        time.sleep(0.002)
-    make_session(web_client, user, revoked_at=timezone.now())
-    newest_first = [session.pk for session in reversed(sessions)]
-
-    with django_assert_num_queries(1):
-        listed = list_sessions()
-
-    assert [session.session_id for session in listed] == newest_first
-    assert listed[1].user is None
-    assert [session.session_id for session in list_sessions(limit=2)] == newest_first[:2]
-    assert [session.session_id for session in list_sessions(client=spa_client)] == [sessions[1].pk]
-    assert len(list_sessions(user=user, client=web_client)) == 2
-    assert list_sessions(user=user, client=spa_client) == []
-
-
-# --- revoking --------------------------------------------------------------------------------------
 
 
 def test_a_user_signs_out_all_other_devices(web_client, spa_client, user, refresh):
@@ -547,16 +378,3 @@ def test_two_revocations_at_once_count_and_tell_each_session_once(web_client, us
 
     assert sum(counts) == 300
     assert len(heard) == len({arguments["session"].pk for arguments in heard}) == 300
-
-
-def test_keys_ascend_with_time_on_this_database(web_client):
-    """What newest first means, and that a walk in key order skips nothing."""
-    ids = []
-    for _ in range(20):
-        ids.append(make_session(web_client, id=uuid7()).pk)
-        time.sleep(0.0015)
-    keys = RefreshToken.objects.order_by("pk").values_list("pk", flat=True)
-
-    assert list(keys) == ids
-    for position, key in enumerate(ids):
-        assert list(keys.filter(pk__gt=key)) == ids[position + 1 :]
