@@ -233,6 +233,9 @@ class Settings:
     """``(*, user, client, scope) -> dict``: additional claims of id_tokens."""
     ISSUANCE_POLICY = Option(_callable_or_none, default=None)
     """``(*, user, client, scope) -> bool``: whether these tokens may be issued, or refreshed, now."""
+    MACHINE_USER = Option(_callable_or_none, default=None)
+    """``(client) -> user``: the ``request.user`` of a machine in the site's own views; by default a
+    `MachineUser`."""
     RESOURCE_AUDIENCES = Option(_strings_or_none, default=None)
     """The ``aud`` values that the site's own views accept; None for the client_ids of its active clients."""
     RESOURCE_LEEWAY = Option(_lifetime_or_zero, default=0)

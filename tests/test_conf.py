@@ -32,6 +32,7 @@ DEFAULTS = {
     "ACCESS_TOKEN_CLAIMS": None,
     "ID_TOKEN_CLAIMS": None,
     "ISSUANCE_POLICY": None,
+    "MACHINE_USER": None,
     "RESOURCE_AUDIENCES": None,
     "REQUEST_START_HEADER": None,
     "RESOURCE_LEEWAY": timedelta(0),
@@ -60,6 +61,7 @@ CALLABLES = [
     "ID_TOKEN_CLAIMS",
     "USER_CLAIMS",
     "ISSUANCE_POLICY",
+    "MACHINE_USER",
     "CLIENT_ADDRESS",
 ]
 

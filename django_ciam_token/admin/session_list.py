@@ -35,7 +35,7 @@ def search(sessions: QuerySet[RefreshToken], term: str) -> QuerySet[RefreshToken
     except ValueError:
         pass
     users = get_user_model()
-    by_name = {f"{users.USERNAME_FIELD}__startswith": term}
+    by_name = {f"{users.USERNAME_FIELD}__{_lookup(users)}": term}
     named = users._default_manager.filter(**by_name).order_by().values_list("pk", flat=True)[:_MOST_MATCHES]
     clients = Client.objects.filter(Q(client_id=term) | Q(name__icontains=term)).order_by()
     # Two lists of keys rather than two joins: the database then walks the index of either.
@@ -44,6 +44,16 @@ def search(sessions: QuerySet[RefreshToken], term: str) -> QuerySet[RefreshToken
     if user_keys and client_keys:
         return sessions.filter(Q(user__in=user_keys) | Q(client__in=client_keys))
     return sessions.filter(user__in=user_keys) if user_keys else sessions.filter(client__in=client_keys)
+
+
+def _lookup(users: Any) -> str:
+    """Return how names are compared: by their beginning, unless the site has chosen how they are collated.
+
+    Django advises a nondeterministic collation for names that do not differ in case, and PostgreSQL refuses
+    LIKE with such a one. The column is then compared as a whole, by its own rules.
+    """
+    field = users._meta.get_field(users.USERNAME_FIELD)
+    return "exact" if getattr(field, "db_collation", None) else "startswith"
 
 
 class StateFilter(admin.SimpleListFilter):

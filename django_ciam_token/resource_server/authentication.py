@@ -109,7 +109,7 @@ class AccessTokenAuthentication(BaseAuthentication):
                 extra={"event": "database_unavailable"},
             )
             raise AccessTokensUnavailable from None
-        return MachineUser(client=live.client) if live.user is None else live.user, live
+        return _user_of(live), live
 
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge of a 401; it names an error only if a token was sent (RFC 6750 §3.1)."""
@@ -118,6 +118,13 @@ class AccessTokenAuthentication(BaseAuthentication):
     def challenge(self, **parameters: str) -> str:
         """Return a challenge with this class's realm."""
         return challenge(realm=self.www_authenticate_realm, **parameters)
+
+
+def _user_of(live: LiveAccessToken) -> AbstractBaseUser | MachineUser:
+    if live.user is not None:
+        return live.user
+    user_of = ciam_settings.MACHINE_USER
+    return MachineUser(client=live.client) if user_of is None else user_of(live.client)
 
 
 @sensitive_variables()

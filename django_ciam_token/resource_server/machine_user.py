@@ -1,4 +1,8 @@
-"""The user of a request that a machine sends for itself."""
+"""The user of a request that a machine sends for itself.
+
+History and audit packages store ``request.user`` as soon as it says ``is_authenticated``, and need a row for
+that. A site that uses one gives its machines users of its own by the setting ``MACHINE_USER``.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from django.db import OperationalError
 
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.management import commands
-from django_ciam_token.management.commands import duration
+from django_ciam_token.management.instants import duration
 from django_ciam_token.models import ClientSecret, SecurityEvent, SigningKey
 from tests.factories import ClientFactory
 

@@ -6,6 +6,7 @@ from datetime import timezone as datetime_timezone
 
 import pytest
 from django.core.management import CommandError
+from django.test import override_settings
 from django.utils import timezone
 
 from django_ciam_token.api import issue_tokens
@@ -45,6 +46,7 @@ def test_list_tokens_describes_each_session(run_json, web_client, user, refresh)
     }
 
 
+@override_settings(TIME_ZONE="America/Chicago")
 def test_list_tokens_shows_a_table_newest_first(run, errors, web_client, machine, user, settings):
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SESSION_LIFETIME": None}
     at = datetime(2026, 3, 1, 12, 30, 15, tzinfo=datetime_timezone.utc)
@@ -63,11 +65,11 @@ def test_list_tokens_shows_a_table_newest_first(run, errors, web_client, machine
 
     assert header.split() == ["session", "user", "client", "scope", "started", "last", "refreshed", "from"]
     assert newest.split() == [
-        str(second.pk), "-", machine.client_id, "openid", "2026-03-01", "12:30:15", "-", "-",
+        str(second.pk), "-", machine.client_id, "openid", "2026-03-01", "06:30:15-06:00", "-", "-",
     ]  # fmt: skip
     assert oldest.split() == [
-        str(first.pk), user.username, web_client.client_id, "openid", "2026-03-01", "12:30:15", "2026-03-01",
-        "13:30:15", "2001:db8::1", "Firefox",
+        str(first.pk), user.username, web_client.client_id, "openid", "2026-03-01", "06:30:15-06:00",
+        "2026-03-01", "07:30:15-06:00", "2001:db8::1", "Firefox",
     ]  # fmt: skip
     for line in (newest, oldest):
         assert line.index("2026") == header.index("started")
@@ -97,7 +99,8 @@ def test_list_tokens_says_what_is_wrong(run, monkeypatch):
     for options, message, code in [
         (["--user", "nobody"], "There is no user 'nobody'", 1),
         (["--client", "nobody"], "There is no client 'nobody'", 1),
-        (["--limit", "0"], "--limit must be at least 1", 2),
+        (["--limit", "0"], "'0' is not a whole number from 1 to 1000000", 1),
+        (["--limit", "9" * 19], "is not a whole number", 1),
     ]:
         with pytest.raises(CommandError, match=message) as caught:
             run("list_tokens", *options)

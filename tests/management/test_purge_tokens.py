@@ -86,14 +86,11 @@ def test_purge_tokens_says_how_far_it_got_when_the_database_refuses(run, refusin
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--batch-size", "0"], "--batch-size must be at least 1"),
+        (["--batch-size", "0"], "'0' is not a whole number from 1 to 100000"),
         (["--max-seconds", "soon"], "invalid float value: 'soon'"),
         (["--events-older-than", "long"], "write 90s, 15m"),
     ],
 )
 def test_purge_tokens_says_what_is_wrong(run, options, message):
-    with pytest.raises(CommandError, match=message) as caught:
+    with pytest.raises(CommandError, match=message):
         run("purge_tokens", *options)
-
-    if options == ["--batch-size", "0"]:  # For the others, the option parser ends the process itself.
-        assert caught.value.returncode == 2

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from django_ciam_token.management.instants import written
 from django_ciam_token.models import SigningKey
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +23,7 @@ def test_rotate_signing_key_says_when_the_key_starts_to_sign(run):
     text = run("rotate_signing_key", "--algorithm", "EdDSA", "--now")
 
     new = SigningKey.objects.latest("pk")
-    assert text == f"Made key {new.kid} (EdDSA). It signs from {new.active_at.isoformat()} on.\n"
+    assert text == f"Made key {new.kid} (EdDSA). It signs from {written(new.active_at)} on.\n"
     assert new.active_at <= timezone.now()
 
 

@@ -7,7 +7,7 @@ from django.urls import path
 
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.resource_server import MachineUser
-from tests.factories import ClientFactory
+from tests.factories import ClientFactory, UserFactory
 from tests.resource_server.conftest import Whoami, get
 
 pytestmark = pytest.mark.django_db
@@ -38,3 +38,16 @@ def test_a_machine_user_is_authenticated_and_has_no_permissions(machine):
     assert not user.has_module_perms("auth")
     with pytest.raises(AttributeError):
         user.client = None
+
+
+def test_a_site_gives_its_machines_users_of_its_own(settings, machine):
+    """History packages store whoever is authenticated, and a machine has no row."""
+    service_account = UserFactory(username="nightly-export")
+    settings.CIAM_TOKEN = {
+        **settings.CIAM_TOKEN,
+        "MACHINE_USER": lambda client: service_account if client == machine else None,
+    }
+
+    response = get(token=issue_tokens(client=machine)["access_token"])
+
+    assert response.json() == {"user": "nightly-export", "pk": service_account.pk}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Callable, Mapping
 from getpass import getuser
-from typing import Any, Final
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -16,8 +15,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client
-
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class TokenCommand(BaseCommand):
@@ -40,16 +37,15 @@ def add_json_option(parser: CommandParser) -> None:
     parser.add_argument("--json", action="store_true", help="Print one JSON object and nothing else.")
 
 
-def duration(text: str) -> timedelta:
-    """Read a duration such as 90s, 15m, 12h, 7d, 2w or 0.
+def count(most: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers from 1 to a limit, for ``type=``."""
 
-    Raises:
-        argparse.ArgumentTypeError: it is not one.
-    """
-    match = re.fullmatch(r"([0-9]{1,5})([smhdw]?)", text)
-    if match is None or (not match[2] and int(match[1])):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 90s, 15m, 12h, 7d, 2w or 0")
-    return timedelta(**{_UNITS[match[2] or "s"]: int(match[1])})
+    def read(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,20}", text) or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {most}")
+        return int(text)
+
+    return read
 
 
 def find_client(client_id: str) -> Client:

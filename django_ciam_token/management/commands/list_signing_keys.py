@@ -11,6 +11,7 @@ from django.utils import timezone
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.keys import key_set
 from django_ciam_token.management.commands import TokenCommand, add_json_option
+from django_ciam_token.management.instants import iso, written
 from django_ciam_token.models import SigningKey, SigningKeyState
 
 
@@ -34,21 +35,20 @@ class Command(TokenCommand):
         for key in keys:
             self.stdout.write(f"{key.kid}  {key.algorithm}  {key.state(now).value}")
             for what, at in _life(key).items():
-                self.stdout.write(f"    {what:<10} {at or '-'}")
+                self.stdout.write(f"    {what:<10} {written(at) if at else '-'}")
         if key_set.active_key(keys, now) is None:
             self.stderr.write("No key is active. Make one with: manage.py rotate_signing_key --now")
 
 
-def _life(key: SigningKey) -> dict[str, str | None]:
-    instants: dict[str, datetime | None] = {
+def _life(key: SigningKey) -> dict[str, datetime | None]:
+    return {
         SigningKeyState.PUBLISHED.value: key.created_at,
         SigningKeyState.ACTIVE.value: key.active_at,
         SigningKeyState.RETIRED.value: key.retired_at,
         SigningKeyState.REMOVED.value: key.removed_at,
     }
-    return {name: at.isoformat() if at else None for name, at in instants.items()}
 
 
 def _members(key: SigningKey, now: datetime) -> dict[str, Any]:
-    life = {f"{name}_at": at for name, at in _life(key).items()}
+    life = {f"{name}_at": iso(at) for name, at in _life(key).items()}
     return {"kid": key.kid, "alg": key.algorithm, "state": key.state(now).value, **life}

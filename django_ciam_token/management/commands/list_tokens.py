@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
 
 from django_ciam_token.errors import TemporarilyUnavailable
-from django_ciam_token.management.commands import TokenCommand, add_json_option, find_client, find_user
+from django_ciam_token.management.commands import TokenCommand, add_json_option, count, find_client, find_user
+from django_ciam_token.management.instants import iso, written
 from django_ciam_token.sessions.listing import SessionInfo, list_sessions
 
+_MOST: Final = 1_000_000
 _COLUMNS: Final = ("session", "user", "client", "scope", "started", "last refreshed", "from")
 
 
@@ -29,14 +30,14 @@ class Command(TokenCommand):
         """Add the options."""
         parser.add_argument("--user", metavar="USERNAME", help="Sessions of this user.")
         parser.add_argument("--client", metavar="CLIENT_ID", help="Sessions of this application.")
-        parser.add_argument("--limit", type=int, default=100, help="Show at most this many; 100 by default.")
+        parser.add_argument(
+            "--limit", type=count(_MOST), default=100, help="Show at most this many; 100 by default."
+        )
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the sessions."""
         limit = options["limit"]
-        if limit < 1:
-            raise CommandError("--limit must be at least 1.", returncode=2)
         user = None if options["user"] is None else find_user(options["user"])
         client = None if options["client"] is None else find_client(options["client"])
         try:
@@ -63,16 +64,12 @@ def _members(session: SessionInfo) -> dict[str, Any]:
         "client_name": session.client_name,
         "user": session.user,
         "scope": " ".join(session.scope),
-        "started_at": _text(session.started_at),
-        "last_refreshed_at": _text(session.last_refreshed_at),
-        "expires_at": _text(session.expires_at),
+        "started_at": iso(session.started_at),
+        "last_refreshed_at": iso(session.last_refreshed_at),
+        "expires_at": iso(session.expires_at),
         "address": session.address,
         "user_agent": session.user_agent,
     }
-
-
-def _text(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat()
 
 
 def _cells(session: SessionInfo) -> tuple[str, ...]:
@@ -81,8 +78,8 @@ def _cells(session: SessionInfo) -> tuple[str, ...]:
         session.user or "-",
         session.client_id,
         " ".join(session.scope),
-        f"{session.started_at:%Y-%m-%d %H:%M:%S}",
-        "-" if session.last_refreshed_at is None else f"{session.last_refreshed_at:%Y-%m-%d %H:%M:%S}",
+        written(session.started_at),
+        "-" if session.last_refreshed_at is None else written(session.last_refreshed_at),
         f"{session.address or '-'} {session.user_agent}".rstrip(),
     )
 

@@ -9,11 +9,13 @@ from typing import Any, Final
 from django.core.management.base import CommandError, CommandParser
 
 from django_ciam_token.errors import TemporarilyUnavailable
-from django_ciam_token.management.commands import TokenCommand, add_json_option, duration
+from django_ciam_token.management.commands import TokenCommand, add_json_option, count
+from django_ciam_token.management.instants import duration
 from django_ciam_token.purging import BATCH_SIZE, PurgeResult, purge
 
 # Seconds between two lines of progress.
 _PAUSE: Final = 10.0
+_LARGEST_BATCH: Final = 100_000
 
 
 class Command(TokenCommand):
@@ -34,7 +36,7 @@ class Command(TokenCommand):
         """Add the options."""
         parser.add_argument(
             "--batch-size",
-            type=int,
+            type=count(_LARGEST_BATCH),
             default=BATCH_SIZE,
             help=f"How many rows to remove in one transaction; {BATCH_SIZE} by default.",
         )
@@ -54,8 +56,6 @@ class Command(TokenCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Purge and say what was removed."""
-        if options["batch_size"] < 1:
-            raise CommandError("--batch-size must be at least 1.", returncode=2)
         done = PurgeResult()
         # Silent if it is quick; with --verbosity 2 it reports every batch.
         pause = 0.0 if options["verbosity"] > 1 else _PAUSE

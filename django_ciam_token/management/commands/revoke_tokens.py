@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import uuid
-from datetime import datetime, time
 from getpass import getpass
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token.database.retry import retry
@@ -21,11 +16,11 @@ from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
 from django_ciam_token.management.commands import (
     TokenCommand,
     add_json_option,
-    duration,
     find_client,
     find_user,
     operator_name,
 )
+from django_ciam_token.management.instants import instant, written
 from django_ciam_token.models import RefreshToken, RevocationReason
 from django_ciam_token.sessions.criteria import SessionCriteria, select_revocable
 from django_ciam_token.sessions.revocation import revoke_sessions
@@ -141,33 +136,6 @@ class Command(TokenCommand):
             self.stdout.write(text)
 
 
-def instant(text: str) -> datetime:
-    """Read an instant: a date, a date with time, or how long ago.
-
-    Raises:
-        argparse.ArgumentTypeError: it is none of these.
-    """
-    try:
-        day = parse_date(text)
-        at = parse_datetime(text) if day is None else datetime.combine(day, time.min)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
-    if at is None:
-        return _ago(text)
-    if settings.USE_TZ:
-        return at if timezone.is_aware(at) else timezone.make_aware(at)
-    return timezone.make_naive(at) if timezone.is_aware(at) else at
-
-
-def _ago(text: str) -> datetime:
-    try:
-        return timezone.now() - duration(text)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a time; write 2026-03-01, 2026-03-01T12:00+01:00, or 7d for seven days ago"
-        ) from None
-
-
 @sensitive_variables()
 def _session_of_token() -> uuid.UUID:
     token = (getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
@@ -193,6 +161,8 @@ def _count(criteria: SessionCriteria) -> int:
 
 def _describe(criteria: SessionCriteria) -> str:
     words = {name.replace("client_id", "client"): value for name, value in criteria.described().items()}
+    instants = {"issued_before": criteria.issued_before, "idle_since": criteria.idle_since}
+    words |= {name: written(at) for name, at in instants.items() if at is not None}
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in words.items()) or "all"
 
 

@@ -16,10 +16,10 @@ from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.management.commands import (
     TokenCommand,
     add_json_option,
-    duration,
     find_client,
     operator_name,
 )
+from django_ciam_token.management.instants import duration, iso, written
 from django_ciam_token.models import Client
 
 
@@ -71,15 +71,15 @@ class Command(TokenCommand):
             ) from error
         replaced, now = _replaced(client), timezone.now()
         if options["json"]:
-            answer = {"client_id": client.client_id, "client_secret": secret}
+            answer: dict[str, str | None] = {"client_id": client.client_id, "client_secret": secret}
             if ends := [end for _, end in replaced if end > now]:
-                answer["replaced_secret_expires_at"] = max(ends).isoformat()
+                answer["replaced_secret_expires_at"] = iso(max(ends))
             self.write_json(answer)
             return
         self.stdout.write(f"client_id: {client.client_id}\nclient_secret: {secret}")
         self.stdout.write("Keep the client_secret now: it is not stored and can't be shown again.")
         for last_four, end in replaced:
-            what = f"works until {end.isoformat()}" if end > now else "no longer works"
+            what = f"works until {written(end)}" if end > now else "no longer works"
             self.stdout.write(f"The secret that ends with {last_four} {what}.")
 
 

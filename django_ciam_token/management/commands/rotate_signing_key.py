@@ -10,6 +10,7 @@ from django_ciam_token.conf import SIGNING_ALGORITHMS
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.keys import signing_keys
 from django_ciam_token.management.commands import TokenCommand, add_json_option, operator_name
+from django_ciam_token.management.instants import iso, written
 
 
 class Command(TokenCommand):
@@ -58,8 +59,6 @@ class Command(TokenCommand):
                 "before you try again."
             ) from error
         if options["json"]:
-            self.write_json({"kid": key.kid, "alg": key.algorithm, "active_at": key.active_at.isoformat()})
+            self.write_json({"kid": key.kid, "alg": key.algorithm, "active_at": iso(key.active_at)})
             return
-        self.stdout.write(
-            f"Made key {key.kid} ({key.algorithm}). It signs from {key.active_at.isoformat()} on."
-        )
+        self.stdout.write(f"Made key {key.kid} ({key.algorithm}). It signs from {written(key.active_at)} on.")

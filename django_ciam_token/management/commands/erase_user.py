@@ -1,0 +1,61 @@
+"""``manage.py erase_user``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import CommandError, CommandParser
+
+from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.management.commands import TokenCommand, add_json_option
+from django_ciam_token.monitoring.erasure import erase_person
+
+
+class Command(TokenCommand):
+    """Takes a person out of the audit trail."""
+
+    help = (
+        "Take a person out of the audit trail: user, address and actor of their events are erased, and the "
+        "events stay. Name the user by primary key, so that it works after the user was deleted. Deleting a "
+        "user deletes the sessions. Logs are not touched."
+    )
+    examples = (
+        "  manage.py erase_user 42 --dry-run\n"
+        "  manage.py erase_user 42 --username alice\n"
+        "  manage.py erase_user 7c9e6679-7425-40de-944b-e07fc1f90ae7 --json"
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the options."""
+        parser.add_argument("key", metavar="KEY", help="The primary key of the user.")
+        parser.add_argument(
+            "--username",
+            default="",
+            help="The user name, by which operators are recorded; by default that of the user, if any.",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="Say how many events; change none.")
+        add_json_option(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Erase and say how many events there were."""
+        username = options["username"] or _name_of(options["key"])
+        try:
+            number = erase_person(user_key=options["key"], username=username, dry_run=options["dry_run"])
+        except TemporarilyUnavailable as error:
+            raise CommandError("The database refused before all was done. Run it again to go on.") from error
+        if options["json"]:
+            self.write_json({"events": number, "dry_run": options["dry_run"]})
+        elif options["dry_run"]:
+            self.stdout.write(f"Would erase the person from {number} events.")
+        else:
+            self.stdout.write(f"Erased the person from {number} events.")
+
+
+def _name_of(key: str) -> str:
+    users = get_user_model()
+    try:
+        user = users._default_manager.filter(pk=key).first()
+    except (ValueError, TypeError, OverflowError):
+        user = None
+    return "" if user is None else str(user.get_username())
