@@ -13,7 +13,7 @@ from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -93,6 +93,17 @@ class TokenAdmin(_ModelAdmin):
         """
         if not allowed:
             raise PermissionDenied
+
+    def get_or_404(self, request: HttpRequest, key: str) -> Any:
+        """Return the row with a key.
+
+        Raises:
+            Http404: there is none.
+        """
+        row = self.get_object(request, key)
+        if row is None:
+            raise Http404
+        return row
 
     def page(
         self,
