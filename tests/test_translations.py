@@ -1,4 +1,4 @@
-"""Every string that people see is translated, completely, and the compiled catalogues are up to date."""
+"""Every visible string is translated completely, and the compiled catalogues are up to date."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.operators import url
 
 PACKAGE = Path(__file__).resolve().parent.parent / "django_ciam_token"
 LANGUAGES = ("de", "zh_Hans")
-# Functions that mark strings, by the name that this project imports them under, and which arguments.
+# Functions that mark strings, by their name in this project, with the number of marked arguments.
 MARKERS = {"_": 1, "gettext": 1, "gettext_lazy": 1, "ngettext": 2}
 
 
@@ -26,7 +26,7 @@ def python_strings():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in MARKERS:
                 marked = node.args[: MARKERS[node.func.id]]
-                # The descriptions of scopes are the site's own strings.
+                # The descriptions of scopes are strings of the site.
                 if all(isinstance(argument, ast.Constant) for argument in marked):
                     yield from (argument.value for argument in marked)
 
@@ -79,7 +79,7 @@ def test_every_string_is_translated_with_the_same_placeholders(language):
         assert all(texts), f"not translated: {message.id}"
         assert "fuzzy" not in message.flags, message.id
         for text in texts:
-            # Of a plural form the number may be left out; nothing else.
+            # A plural form may omit the number, but nothing else.
             wanted = set(placeholders(strings_of(message)[-1]))
             assert set(placeholders(text)) in (wanted, wanted - {"count", "days"}), text
 
@@ -117,7 +117,7 @@ def test_the_pages_speak_the_language_of_the_operator(operator, user, language, 
 
 
 class _Words(HTMLParser):
-    """What a page says by itself: its text, and the attributes that are read aloud or shown."""
+    """What a page says: its text, and the attributes that are shown or read aloud."""
 
     def __init__(self):
         super().__init__()
@@ -138,7 +138,7 @@ class _Words(HTMLParser):
             self.said.append(text)
 
 
-def test_templates_say_nothing_that_is_not_marked():
+def test_templates_contain_no_unmarked_text():
     for path in PACKAGE.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         text = re.sub(r"{% block bodyclass %}.*?{% endblock %}", "", text)

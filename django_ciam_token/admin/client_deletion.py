@@ -30,8 +30,8 @@ class ClientDeletionMixin(TokenAdmin):
         }
         if deleted > _MOST_SESSIONS:
             remedy = _(
-                "Too many sessions to delete at once. Disable the client and end its sessions; when "
-                "purge_tokens has removed them (ENDED_RETENTION), delete it."
+                "There are too many sessions to delete at once. Disable the client and end its sessions. "
+                "Delete it after purge_tokens has removed them (see ENDED_RETENTION)."
             )
             return [str(client) for client in clients], count, set(), [remedy]
         # Models of the site may refer to clients or sessions: Django checks those.

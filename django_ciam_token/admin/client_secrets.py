@@ -131,8 +131,8 @@ class ClientSecretsMixin(TokenAdmin):
             messages.error(
                 request,
                 _(
-                    "The database refused. It may have made a secret all the same, which nobody has seen: "
-                    "do it again now."
+                    "The database is temporarily unavailable. A new secret may have been created all the "
+                    "same, but nobody has seen it: try again now."
                 ),
             )
             return HttpResponseRedirect(back)
@@ -146,25 +146,27 @@ def _replacing(client: Client, form: OverlapForm, back: str) -> Confirmation:
     present = [secret for secret in client.secrets.order_by("-pk") if _is_live(secret, now)]
     kept = secret_to_keep(present)
     details = [
-        _("The secret …%(last_four)s works until %(end)s already.")
+        _("The secret …%(last_four)s is already due to end on %(end)s.")
         % {"last_four": secret.last_four, "end": _written(secret.expires_at)}
         for secret in present
         if secret is kept and secret.expires_at is not None
     ]
     details += [
-        _("The secret …%(last_four)s ends now: there are never more than two.")
+        _("The secret …%(last_four)s ends now: a client can have at most two.")
         % {"last_four": secret.last_four}
         for secret in present
         if secret is not kept
     ]
     if not present and not client.must_have_secret:
-        details.append(_("It has had none so far. Installed copies without it are refused from then on."))
+        details.append(
+            _("This client has had no secret so far. Installed copies without the new one will be refused.")
+        )
     return Confirmation(
         title=_("New secret"),
-        question=_("Give %(client)s a new secret? It is shown once.") % {"client": client},
+        question=_("Give %(client)s a new secret? It is shown only once.") % {"client": client},
         details=details,
         form=form,
-        button=_("Yes, make a new secret"),
+        button=_("Yes, create a new secret"),
         cancel_url=back,
         is_dangerous=False,
         trail=[(back, str(client))],

@@ -68,7 +68,10 @@ class ClientSessionsMixin(TokenAdmin):
         if select_sessions(criteria).exists():
             messages.warning(
                 request,
-                _("There are more. Do it again, or run: manage.py revoke_tokens --client %(client_id)s")
+                _(
+                    "There are more sessions. Repeat this, or run: "
+                    "manage.py revoke_tokens --client %(client_id)s"
+                )
                 % {"client_id": client.client_id},
             )
         return HttpResponseRedirect(back)
@@ -77,10 +80,10 @@ class ClientSessionsMixin(TokenAdmin):
 def _ending(client: Client, back: str) -> Confirmation:
     return Confirmation(
         title=_("End all sessions"),
-        question=_("End all sessions of %(client)s, of every user?") % {"client": client},
+        question=_("End all sessions of %(client)s, for every user?") % {"client": client},
         details=[
             _("Everybody has to sign in again."),
-            _("To keep anybody from doing so, disable the client as well."),
+            _("To keep users from signing in again, also disable the client."),
         ],
         button=_("Yes, end them all"),
         cancel_url=back,

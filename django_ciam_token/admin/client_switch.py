@@ -128,6 +128,6 @@ def _texts(*, on: bool) -> dict[str, Any]:
         "title": _("Disable"),
         "button": _("Yes, disable"),
         "details": [
-            _("No refresh token of it works until it is enabled again; the sessions themselves are kept."),
+            _("Refresh tokens don't work while their client is disabled. The sessions themselves are kept."),
         ],
     }

@@ -29,7 +29,7 @@ from django_ciam_token.monitoring.figures import session_figures
 class ClientAdmin(
     ClientSecretsMixin, ClientSessionsMixin, ClientSwitchMixin, ClientDeletionMixin, TokenAdmin
 ):
-    """Applications; a new one is followed by a page that shows its secret once."""
+    """Applications. After adding one, a page shows its secret once."""
 
     form = ClientForm
     list_display = ("name", "application_type", "copyable_id", "is_active", "live_sessions", "secret_age")
@@ -46,9 +46,9 @@ class ClientAdmin(
             {
                 "classes": ("collapse",),
                 "description": gettext_lazy(
-                    "Left empty, the settings of the site are in force; a new mobile or machine-to-machine "
-                    "application is given longer lifetimes of its own. Write a number of seconds, or days "
-                    "and hours:minutes:seconds, such as 30 00:00:00."
+                    "If a field is empty, the site's setting applies. A new mobile or machine-to-machine "
+                    "application gets longer lifetimes of its own instead. Enter a number of seconds, or "
+                    "days and hours:minutes:seconds, for example 30 00:00:00."
                 ),
                 "fields": (
                     "client_id",
@@ -69,7 +69,7 @@ class ClientAdmin(
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Client | None = None) -> Any:
-        """Show the client_id of a client first; a new one is given its own unless somebody wants another."""
+        """Show the client_id of an existing client at the top; for a new one it is optional."""
         first, folded = super().get_fieldsets(request, obj)
         if obj is None:
             return (first, folded)
@@ -79,24 +79,24 @@ class ClientAdmin(
         return ((first[0], {"fields": shown}), (folded[0], {**folded[1], "fields": rest}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> Any:
-        """Freeze what installed applications and their verifiers rely on."""
-        # A form that was opened before the client was switched off must not switch it on; there is a button.
+        """Make read-only what installed applications and resource servers rely on."""
+        # A form that was opened before the client was disabled must not enable it: a button does.
         fixed = ("client_id", "application_type", "is_active") if obj else ()
         return (*super().get_readonly_fields(request, obj), *fixed)
 
     def get_inlines(self, request: HttpRequest, obj: Client | None) -> Any:
-        """Show secrets once there is a client to have them."""
+        """Show the secrets of an existing client only."""
         return self.inlines if obj else ()
 
     # The list
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Client]:
-        """Read the age of the newest secret along."""
+        """Read the age of the newest secret with each client."""
         clients: QuerySet[Client] = super().get_queryset(request)
         return clients.annotate(newest_secret_at=Max("secrets__created_at"))
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Count the live sessions of the clients on the page, all at once."""
+        """Count the live sessions of all clients on the page at once."""
         changes: Any = super().get_changelist_instance(request)
         clients = list(changes.result_list)
         figures = session_figures(now=timezone.now(), clients=[client.pk for client in clients])
@@ -112,7 +112,7 @@ class ClientAdmin(
 
     @admin.display(description=gettext_lazy("live sessions"))
     def live_sessions(self, client: Any) -> str:
-        """Return how many there are, or about how many, with a link to them."""
+        """Return the exact or estimated number, with a link to the sessions."""
         live = client.figures.live.get(client.pk, 0)
         text = number_format(live, force_grouping=True)
         if client.figures.is_estimate:
@@ -134,7 +134,7 @@ class ClientAdmin(
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show a client, what can be done with it, and its newest sessions."""
+        """Show a client, the actions for it, and its newest sessions."""
         client = self.get_object(request, unquote(object_id))
         context: dict[str, Any] = {}
         if client is not None and self.has_view_or_change_permission(request, client):
@@ -142,7 +142,7 @@ class ClientAdmin(
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def _tools(self, request: HttpRequest, client: Client) -> list[tuple[str, str]]:
-        """Return the addresses and names of what the operator may do."""
+        """Return the addresses and names of the actions that the operator may use."""
         tools = []
         if self.may_replace_secret(request):
             tools.append((self.url("client_replace_secret", client.pk), _("New secret")))

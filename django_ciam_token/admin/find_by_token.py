@@ -21,9 +21,9 @@ from django_ciam_token.models import RefreshToken
 from django_ciam_token.tokens.recognition import session_of_token
 
 _NO_TOKEN: Final = gettext_lazy("That is neither a refresh token nor an access token of this service.")
-_NO_SESSION: Final = gettext_lazy("That access token belongs to no session. It ends by itself.")
-_GONE: Final = gettext_lazy("That token is genuine, but its session is not stored any more.")
-_REFUSED: Final = gettext_lazy("The database refused; nothing was changed. Try again.")
+_NO_SESSION: Final = gettext_lazy("That access token does not belong to a session. It expires by itself.")
+_GONE: Final = gettext_lazy("That token is genuine, but its session is no longer stored.")
+_REFUSED: Final = gettext_lazy("The database is temporarily unavailable. Nothing was changed; try again.")
 
 
 class TokenForm(forms.Form):
@@ -33,7 +33,7 @@ class TokenForm(forms.Form):
         label=gettext_lazy("Token"),
         max_length=8_192,
         help_text=gettext_lazy(
-            "A refresh token, however old, or an access token. It is not stored or logged."
+            "A refresh token, even an old one, or an access token. It is not stored or logged."
         ),
         widget=forms.PasswordInput(
             attrs={"autocomplete": "off", "spellcheck": "false", "class": "vTextField"}

@@ -80,7 +80,7 @@ class SessionEndingMixin(TokenAdmin):
             self.log_change(request, session, _("Ended."))
             messages.success(request, _("The session was ended."))
         else:
-            messages.info(request, _("The session had been ended already."))
+            messages.info(request, _("The session had already been ended."))
         return HttpResponseRedirect(back)
 
     def sign_out_view(self, request: HttpRequest, user_id: str) -> HttpResponse:
@@ -108,7 +108,7 @@ class SessionEndingMixin(TokenAdmin):
 
 
 def end(request: HttpRequest, criteria: SessionCriteria, *, max_seconds: float | None = None) -> int | None:
-    """End sessions and tell the operator how many; None if the database refused."""
+    """End sessions and tell the operator how many; None if the database is unavailable."""
     try:
         ended = revoke_sessions(
             criteria,
@@ -118,7 +118,13 @@ def end(request: HttpRequest, criteria: SessionCriteria, *, max_seconds: float |
             max_seconds=max_seconds,
         )
     except TemporarilyUnavailable:
-        messages.error(request, _("The database refused before all was done. Try again to end the rest."))
+        messages.error(
+            request,
+            _(
+                "The database is temporarily unavailable: some sessions may not have been ended. "
+                "Try again to end the rest."
+            ),
+        )
         return None
     messages.success(request, count_in_words(ended))
     return ended
@@ -160,7 +166,7 @@ def _ending_selected(chosen: list[uuid.UUID], details: list[str], request: HttpR
 
 
 def _ending_one(session: RefreshToken, back: str) -> Confirmation:
-    question = _("End this session of %(user)s at %(client)s?") % {
+    question = _("End this session of %(user)s in %(client)s?") % {
         "user": name_of_user(session),
         "client": session.client,
     }
@@ -176,8 +182,8 @@ def _ending_one(session: RefreshToken, back: str) -> Confirmation:
 
 def _consequences() -> list[str]:
     return [
-        _("Their refresh tokens are refused from now on: the applications ask the user to sign in again."),
-        _("Access tokens work until they expire wherever revocation is not checked."),
+        _("Refresh tokens of ended sessions are refused: the applications ask the user to sign in again."),
+        _("Where revocation is not checked, access tokens stay valid until they expire."),
     ]
 
 

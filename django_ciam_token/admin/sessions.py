@@ -26,8 +26,8 @@ _EVENTS_SHOWN: Final = 100
 class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
     """Sessions.
 
-    Who has the permission may delete one: Django asks for it when a user or client is deleted, whose
-    sessions go along.
+    Operators with the permission may delete one. Django requires it for deleting a user or a client, which
+    deletes the sessions too.
     """
 
     list_display = (
@@ -46,14 +46,12 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
     list_per_page = 50
     list_max_show_all = 0
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # They would count the table, filter by filter.
-    # The key ascends with time; the database would have to sort for any other order.
+    show_facets = admin.ShowFacets.NEVER  # They would count the table once per filter.
+    # The key ascends with time. For any other order the database would have to sort.
     ordering = ("-pk",)
     sortable_by = ()
     search_fields = ("pk",)
-    search_help_text = gettext_lazy(
-        "User name (its beginning), client_id, name of an application, or session id"
-    )
+    search_help_text = gettext_lazy("Beginning of a user name, client_id, application name, or session ID")
     change_list_template = "admin/django_ciam_token/sessions.html"
     change_form_template = "admin/django_ciam_token/session.html"
     fields = (
@@ -65,17 +63,17 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
     readonly_fields = ("state", "device")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RefreshToken]:
-        """Leave out what no page shows."""
+        """Omit the fields that no page shows."""
         return super().get_queryset(request).defer("secret_digest", "nonce", "session_auth_hash")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find by session id, user or client."""
+        """Find sessions by their id, user or client."""
         return (session_list.search(queryset, search_term) if search_term.strip() else queryset), False
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """Read user and client along."""
+        """Read the session with its user and client."""
         try:
             key = uuid.UUID(object_id)
         except ValueError:
@@ -85,7 +83,7 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
     # The list
 
     def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
-        """Bound the pages of sessions; those of a session's history are Django's."""
+        """Bound the list of sessions, but not the pages of Django's history of one."""
         if queryset.model is RefreshToken:
             return paging.BoundedPaginator(queryset, *args, **kwargs)
         return super().get_paginator(request, queryset, *args, **kwargs)
@@ -97,7 +95,7 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, session: RefreshToken) -> str:
-        """Return the present state, and why it was ended."""
+        """Return the current state, and why the session was ended."""
         state = session.state(timezone.now())
         label = str(state.label)
         if state is SessionState.REVOKED:
@@ -106,13 +104,13 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("device"))
     def device(self, session: RefreshToken) -> str:
-        """Return what it was last refreshed with."""
+        """Return the device of the last refresh."""
         return user_agents.describe(session.last_user_agent)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the list, and among what was looked."""
+        """Show the list, and say which limits apply."""
         context = {
             "find_by_token_url": self.url("refreshtoken_find_by_token"),
             "most_shown": paging.MOST_SHOWN,
@@ -121,7 +119,7 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def has_delete_permission(self, request: HttpRequest, obj: RefreshToken | None = None) -> bool:
-        """Offer to end sessions in the list, not to delete them: deleted ones leave no trace of a thief."""
+        """Don't offer deletion in the list: unlike ended sessions, deleted ones leave no trace of a thief."""
         return obj is not None and super().has_delete_permission(request, obj)
 
     # One session
@@ -133,7 +131,7 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show a session, its history, and what can be done."""
+        """Show a session, its history, and the actions for it."""
         session = self.get_object(request, unquote(object_id))
         context: dict[str, Any] = {}
         if session is not None and self.has_view_permission(request, session):
@@ -155,7 +153,7 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
     def _timeline(
         self, request: HttpRequest, session: RefreshToken
     ) -> list[tuple[SecurityEvent, str]] | None:
-        """Return the newest events of a session and why; None for who may not see the audit trail."""
+        """Return the newest events of a session with reasons; None without permission for the audit trail."""
         if not self.may(request, "view", SecurityEvent):
             return None
         reasons = dict(RevocationReason.choices)

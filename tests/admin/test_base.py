@@ -65,14 +65,14 @@ def test_no_page_shows_anything_secret(operator, web_client, first_tokens, user,
 
 
 @pytest.mark.parametrize("name", ["encrypted_private_key__startswith", "encrypted_private_key"])
-def test_what_no_page_shows_can_not_be_asked_for_by_a_filter(viewer, name):
-    """Django lets anybody filter a list by any column of its table, by its address."""
+def test_hidden_fields_can_not_be_filtered_by(viewer, name):
+    """By its address, Django lets operators filter a list by any column of its table."""
     assert viewer.get(url("signingkey_changelist"), {"kid__startswith": "x"}).status_code == 200
 
     assert viewer.get(url("signingkey_changelist"), {name: "gAAAAA"}).status_code == 400
 
 
-def test_sessions_and_keys_are_only_looked_at(operator, first_tokens):
+def test_sessions_and_keys_are_read_only(operator, first_tokens):
     session, key = RefreshToken.objects.get(), SigningKey.objects.get()
 
     for model, row in (("refreshtoken", session), ("signingkey", key)):
@@ -84,7 +84,7 @@ def test_sessions_and_keys_are_only_looked_at(operator, first_tokens):
     assert operator.post(url("securityevent_delete", event.pk), {"post": "yes"}).status_code == 403
 
 
-def test_who_may_only_view_is_offered_nothing_more(web_client, first_tokens):
+def test_an_operator_with_view_permissions_only_is_offered_nothing_more(web_client, first_tokens):
     viewer = UserFactory(is_staff=True)
     viewer.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
     browser = Browser()

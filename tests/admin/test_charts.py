@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 3, 10, 12, tzinfo=timezone.utc)
 
 
-def test_a_bar_of_little_can_be_seen_and_one_of_nothing_is_a_line():
+def test_a_small_bar_is_visible_and_a_zero_is_a_line():
     chart = charts.chart("Refreshes", [0, 1, 10_000], last_day=NOW.date())
 
     assert [bar.height for bar in chart.bars] == [0.5, 2.0, 58.0]

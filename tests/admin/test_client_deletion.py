@@ -17,14 +17,14 @@ def test_a_client_with_too_many_sessions_is_not_deleted_at_once(operator, web_cl
     issue_tokens(client=web_client, user=user)
     page = url("client_delete", web_client.pk)
 
-    assert "Too many sessions" in operator.get(page).content.decode()
+    assert "too many sessions" in operator.get(page).content.decode()
     operator.post(page, {"post": "yes"})
 
     assert Client.objects.exists()
 
 
 def test_a_client_that_the_site_protects_is_not_deleted(operator, web_client, monkeypatch):
-    """A model of the site may refer to clients; here it is one of ours."""
+    """A model of the site may protect clients. Here one of our own does."""
     key = ClientSecret._meta.get_field("client").remote_field
     monkeypatch.setattr(key, "on_delete", PROTECT)
 

@@ -21,14 +21,14 @@ pytestmark = pytest.mark.django_db
         ("m2m", timedelta(days=30), timedelta(days=365)),
     ],
 )
-def test_a_new_client_is_given_the_lifetimes_of_its_type(operator, application_type, idle, session):
+def test_a_new_client_gets_the_lifetimes_of_its_type(operator, application_type, idle, session):
     add_client(operator, application_type=application_type)
 
     client = Client.objects.get()
     assert (client.refresh_token_lifetime, client.session_lifetime) == (idle, session)
 
 
-def test_what_the_form_says_goes_before_what_the_type_suggests(operator):
+def test_a_lifetime_in_the_form_overrides_that_of_the_type(operator):
     add_client(operator, application_type="mobile", session_lifetime="3600")
 
     assert Client.objects.get().session_lifetime == timedelta(hours=1)
@@ -46,7 +46,7 @@ def test_scopes_are_ticked(operator):
     assert "scope" in add_client(operator, client_id="other", scope=[]).context["adminform"].form.errors
 
 
-def test_a_scope_that_the_site_has_given_up_can_be_taken_away(operator, settings):
+def test_a_scope_that_the_site_no_longer_defines_can_be_removed(operator, settings):
     client = ClientFactory(scope="openid email")
     settings.CIAM_TOKEN = {
         **settings.CIAM_TOKEN,

@@ -16,18 +16,18 @@ from tests.operators import refuse, url
 pytestmark = pytest.mark.django_db
 
 
-def test_the_page_of_a_client_that_is_not_there_leads_back_to_the_list(operator):
+def test_the_page_of_a_missing_client_redirects_to_the_list(operator):
     response = operator.get(url("client_new_secret", 999_999))
 
     assert response["Location"] == url("client_changelist")
 
 
-def test_a_secret_is_replaced_after_a_question_and_the_old_one_works_on(
+def test_a_secret_is_replaced_after_confirmation_and_the_old_one_stays_valid(
     operator, django_capture_on_commit_callbacks
 ):
     client = ClientFactory()
     page = url("client_replace_secret", client.pk)
-    assert "works on for" in operator.get(page).content.decode()
+    assert "How long the current secret stays valid" in operator.get(page).content.decode()
     assert ClientSecret.objects.count() == 1
 
     with django_capture_on_commit_callbacks(execute=True):
@@ -36,7 +36,7 @@ def test_a_secret_is_replaced_after_a_question_and_the_old_one_works_on(
     event = SecurityEvent.objects.get(event=EventType.SECRET_ROTATED)
     assert (event.actor, event.client_id) == ("operator", client.client_id)
     [new] = set(SECRET.findall(shown))
-    assert "The secret before it works until" in shown
+    assert "The previous secret stays valid until" in shown
     form = {"grant_type": "refresh_token", "client_id": client.client_id, "refresh_token": "x"}
     for secret in (client.plain_secret, new):
         assert post_form({**form, "client_secret": secret}).json() == {"error": "invalid_grant"}
@@ -44,10 +44,10 @@ def test_a_secret_is_replaced_after_a_question_and_the_old_one_works_on(
     assert old.expires_at - timezone.now() < timedelta(hours=1)
     assert "new secret" in LogEntry.objects.get().get_change_message()
     question = operator.get(page).content.decode()
-    assert f"…{old.last_four} ends now: there are never more than two" in question
+    assert f"…{old.last_four} ends now: a client can have at most two" in question
     ClientSecret.objects.exclude(pk=old.pk).update(last_used_at=None)
     question = operator.get(page).content.decode()
-    assert f"…{old.last_four} works until" in question
+    assert f"…{old.last_four} is already due to end on" in question
     assert f"…{new[-4:]} ends now" in question
 
 
@@ -70,10 +70,10 @@ def test_the_usual_overlap_of_the_site_is_offered(operator, settings):
 def test_a_public_client_is_warned_before_it_gets_a_secret(operator, spa_client):
     page = operator.get(url("client_replace_secret", spa_client.pk)).content.decode()
 
-    assert "Installed copies without it are refused" in page
+    assert "Installed copies without the new one will be refused" in page
 
 
-def test_a_database_that_refuses_replaces_nothing(operator, monkeypatch):
+def test_nothing_is_replaced_if_the_database_is_unavailable(operator, monkeypatch):
     client = ClientFactory()
     monkeypatch.setattr(client_secrets, "rotate_client_secret", refuse)
 

@@ -13,11 +13,11 @@ from tests.operators import browser_of, refuse, url
 pytestmark = pytest.mark.django_db
 
 
-def test_all_sessions_of_a_client_are_ended_after_a_question(operator, web_client, user):
+def test_all_sessions_of_a_client_are_ended_after_confirmation(operator, web_client, user):
     issue_tokens(client=web_client, user=user)
     issue_tokens(client=ClientFactory(), user=user)
     page = url("client_end_sessions", web_client.pk)
-    assert "of every user" in operator.get(page).content.decode()
+    assert "for every user" in operator.get(page).content.decode()
 
     operator.post(page, {"confirmed": "yes"})
 
@@ -25,25 +25,25 @@ def test_all_sessions_of_a_client_are_ended_after_a_question(operator, web_clien
     assert "1 session was ended." in LogEntry.objects.get().get_change_message()
 
 
-def test_what_a_request_has_no_time_for_is_said(operator, web_client, user, monkeypatch):
+def test_sessions_left_over_by_one_request_are_reported(operator, web_client, user, monkeypatch):
     monkeypatch.setattr(session_ending, "revoke_sessions", lambda *_, **__: 0)
     issue_tokens(client=web_client, user=user)
 
     page = operator.post(url("client_end_sessions", web_client.pk), {"confirmed": "yes"}, follow=True)
 
-    assert "There are more." in page.content.decode()
+    assert "There are more sessions." in page.content.decode()
 
 
-def test_a_database_that_refuses_while_ending_is_said(operator, web_client, monkeypatch):
+def test_an_unavailable_database_is_reported(operator, web_client, monkeypatch):
     monkeypatch.setattr(session_ending, "revoke_sessions", refuse)
 
     page = operator.post(url("client_end_sessions", web_client.pk), {"confirmed": "yes"}, follow=True)
 
-    assert "before all was done" in page.content.decode()
+    assert "some sessions may not have been ended" in page.content.decode()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_refusal_is_said_with_atomic_requests_as_well(web_client, monkeypatch):
+def test_an_unavailable_database_is_reported_with_atomic_requests_too(web_client, monkeypatch):
     monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
     in_transaction = []
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 LIST = "client_changelist"
 
 
-def test_a_client_is_switched_off_and_on_after_a_question(operator, web_client):
+def test_a_client_is_disabled_and_enabled_after_confirmation(operator, web_client):
     page = url("client_switch", web_client.pk)
     for asked, is_active in (("off", False), ("on", True)):
         assert f'name="switch" value="{asked}"' in operator.get(page).content.decode()
@@ -29,7 +29,7 @@ def test_a_client_is_switched_off_and_on_after_a_question(operator, web_client):
 
 
 @pytest.mark.parametrize(("action", "is_active"), [("disable", False), ("enable", True)])
-def test_selected_clients_are_switched_after_a_question(operator, action, is_active):
+def test_selected_clients_are_switched_after_confirmation(operator, action, is_active):
     selected = [ClientFactory(is_active=not is_active) for _ in range(2)]
     form = {"action": action, "_selected_action": [client.pk for client in selected]}
     other = ClientFactory()
@@ -42,7 +42,7 @@ def test_selected_clients_are_switched_after_a_question(operator, action, is_act
     assert LogEntry.objects.count() == 2
 
 
-def test_a_switch_that_the_database_refuses_is_said(operator, web_client, monkeypatch):
+def test_a_switch_during_a_database_failure_is_reported(operator, web_client, monkeypatch):
     def fail(*args, **kwargs):
         raise OperationalError("gone")
 
@@ -51,6 +51,6 @@ def test_a_switch_that_the_database_refuses_is_said(operator, web_client, monkey
     form = {"confirmed": "yes", "switch": "off"}
     page = operator.post(url("client_switch", web_client.pk), form, follow=True)
 
-    assert "it may have happened all the same" in page.content.decode()
+    assert "The change may have been made all the same" in page.content.decode()
     web_client.refresh_from_db()
     assert web_client.is_active

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 LIST = "client_changelist"
 
 
-def test_the_list_tells_live_sessions_and_the_age_of_secrets(operator, user):
+def test_the_list_shows_live_sessions_and_the_age_of_secrets(operator, user):
     confidential, public = ClientFactory(name="Web"), ClientFactory(name="App", application_type="spa")
     for _ in range(2):
         issue_tokens(client=confidential, user=user)
@@ -74,10 +74,11 @@ def test_the_page_of_a_client_shows_its_secrets_and_newest_sessions(operator, us
     assert "Last used" in page
     assert "more than 2 live" in page
     assert page.count(reverse("admin:django_ciam_token_refreshtoken_changelist")[:-1]) > 3
-    assert "It has no sessions." in operator.get(url("client_change", ClientFactory().pk)).content.decode()
+    idle = operator.get(url("client_change", ClientFactory().pk)).content.decode()
+    assert "This client has no sessions." in idle
 
 
-def test_who_may_not_see_sessions_does_not_see_them_with_the_client(user):
+def test_sessions_of_a_client_are_hidden_without_permission(user):
     client = ClientFactory()
     issue_tokens(client=client, user=user)
 
@@ -87,7 +88,7 @@ def test_who_may_not_see_sessions_does_not_see_them_with_the_client(user):
     assert str(RefreshToken.objects.get().pk) not in page
 
 
-def test_what_is_not_there_leads_back_or_is_not_found(operator):
+def test_a_missing_client_redirects_or_is_not_found(operator):
     assert operator.get(url("client_change", 999_999)).status_code == 302
     for name in ("client_replace_secret", "client_end_sessions", "client_switch"):
         assert operator.get(url(name, 999_999)).status_code == 404
@@ -108,7 +109,7 @@ def test_what_installed_applications_rely_on_can_not_be_changed(operator):
 
 
 def fields_of(page):
-    """What a browser sends of a page in which nothing was changed."""
+    """What a browser sends for a page on which nothing was changed."""
     sent = {"secrets-TOTAL_FORMS": "0", "secrets-INITIAL_FORMS": "0"}
     for field in page.context["adminform"].form:
         for name, value in ((field.html_name, field.value()), (field.html_initial_name, field.initial)):
@@ -117,7 +118,7 @@ def fields_of(page):
     return sent
 
 
-def test_a_form_from_before_a_client_was_switched_off_does_not_switch_it_on(operator, web_client):
+def test_a_form_from_before_a_client_was_disabled_does_not_enable_it(operator, web_client):
     page = url("client_change", web_client.pk)
     shown = operator.get(page)
     Client.objects.update(is_active=False, scope="openid", refresh_token_lifetime=timedelta(hours=1))
@@ -140,7 +141,7 @@ def test_what_the_operator_changes_in_a_form_is_saved(operator, web_client):
     assert client.session_lifetime == timedelta(hours=1)
 
 
-def test_who_may_only_view_clients_is_refused_everything(viewer, web_client):
+def test_an_operator_who_may_only_view_clients_is_refused_everything_else(viewer, web_client):
     page = viewer.get(url("client_change", web_client.pk)).content.decode()
     for name in ("client_replace_secret", "client_end_sessions", "client_switch"):
         address = url(name, web_client.pk)
@@ -150,7 +151,7 @@ def test_who_may_only_view_clients_is_refused_everything(viewer, web_client):
     assert ClientSecret.objects.count() == 1
 
 
-def test_each_permission_alone_is_enough_for_what_it_names(web_client):
+def test_each_permission_is_enough_for_its_own_action(web_client):
     browser = browser_of("view_client", "rotate_client_secret", "revoke_refreshtoken")
 
     page = browser.get(url("client_change", web_client.pk)).content.decode()
@@ -164,7 +165,7 @@ def test_each_permission_alone_is_enough_for_what_it_names(web_client):
     assert SECRET.search(shown.content.decode())
 
 
-def test_what_changes_a_client_is_protected_against_forged_requests(web_client):
+def test_pages_that_change_a_client_are_protected_against_forged_requests(web_client):
     browser = Browser(enforce_csrf_checks=True)
     browser.force_login(UserFactory(is_staff=True, is_superuser=True))
     for name in ("client_replace_secret", "client_end_sessions", "client_switch"):

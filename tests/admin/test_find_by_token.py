@@ -34,12 +34,12 @@ def test_finding_by_token_never_shows_it_again(operator, first_tokens):
     )
 
     page = response.content.decode()
-    assert "its session is not stored any more" in page
+    assert "its session is no longer stored" in page
     assert first_tokens["refresh_token"] not in page
 
 
 @pytest.mark.parametrize("token", ["", "x" * 9_000, "ciam_rt1_garbage", "a.b.c", "\x00"])
-def test_what_is_no_token_finds_nothing(operator, token):
+def test_anything_but_a_token_finds_nothing(operator, token):
     response = operator.post(url("refreshtoken_find_by_token"), {"token": token})
 
     assert response.status_code == 200
@@ -47,22 +47,22 @@ def test_what_is_no_token_finds_nothing(operator, token):
     assert "value=" not in str(response.context["form"]["token"])
 
 
-def test_an_access_token_without_a_session_is_told_so(operator, user):
+def test_an_access_token_without_a_session_is_reported_as_such(operator, user):
     client = ClientFactory(refresh_tokens_enabled=False)
     token = issue_tokens(client=client, user=user)["access_token"]
 
     response = operator.post(url("refreshtoken_find_by_token"), {"token": token})
 
-    assert "belongs to no session" in response.content.decode()
+    assert "does not belong to a session" in response.content.decode()
 
 
-def test_finding_by_token_survives_a_database_that_refuses(operator, monkeypatch):
+def test_finding_by_token_survives_an_unavailable_database(operator, monkeypatch):
     monkeypatch.setattr(access_tokens, "verify", refuse)
 
     response = operator.post(url("refreshtoken_find_by_token"), {"token": "a.b.c"})
 
-    assert "The database refused" in response.content.decode()
+    assert "The database is temporarily unavailable" in response.content.decode()
 
 
-def test_who_may_not_view_sessions_can_not_find_them():
+def test_finding_by_token_needs_the_permission_to_view_sessions():
     assert browser_of("view_client").get(url("refreshtoken_find_by_token")).status_code == 403

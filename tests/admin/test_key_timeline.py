@@ -21,7 +21,7 @@ def key(created, active, retired=None, removed=None, kid="k"):
     )
 
 
-def test_the_picture_of_one_key_is_one_stretch_up_to_the_edge():
+def test_the_picture_of_one_key_is_one_period_up_to_the_edge():
     picture = key_timeline.picture([key(-80, -80)], NOW)
 
     [life] = picture.lives
@@ -63,7 +63,7 @@ def test_a_key_that_was_replaced_before_its_turn_never_signed():
     assert [segment.state for segment in life.segments] == ["published", "retired"]
 
 
-def test_an_hour_of_publication_can_be_seen_beside_a_key_of_a_year():
+def test_an_hour_of_publication_is_visible_next_to_a_key_of_a_year():
     old, new = key(-365, -365, 1 / 24, 2 / 24, "old"), key(0, 1 / 24, kid="new")
 
     published, _active = key_timeline.picture([new, old], NOW).lives[0].segments

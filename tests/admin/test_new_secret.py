@@ -33,7 +33,7 @@ def test_the_page_with_the_secret_is_not_cached(operator):
     assert "no-store" in response["Cache-Control"]
 
 
-def test_the_secret_lies_encrypted_in_the_session_until_it_is_shown(operator, traces):
+def test_the_secret_is_encrypted_in_the_session_until_it_is_shown(operator, traces):
     form = form_of_client() | {"is_active": "on"}
     operator.post(url("client_add"), form)
 
@@ -60,12 +60,12 @@ def test_a_public_client_has_no_secret_to_show(operator):
 
     client = Client.objects.get()
     assert page.redirect_chain[-1][0] == url("client_new_secret", client.pk)
-    assert "has none: its client_id is all that it needs" in page.content.decode()
+    assert "has none. It needs only its client_id." in page.content.decode()
     assert client.client_id in page.content.decode()
     assert not ClientSecret.objects.exists()
 
 
-def test_who_may_only_add_clients_sees_the_new_secret():
+def test_an_operator_who_may_only_add_clients_sees_the_new_secret():
     clerk = UserFactory(is_staff=True)
     clerk.user_permissions.set(Permission.objects.filter(codename="add_client"))
     browser = Browser()
@@ -75,14 +75,14 @@ def test_who_may_only_add_clients_sees_the_new_secret():
 
 
 @pytest.mark.parametrize("secret", [None, "ciam_cs_x"])
-def test_what_to_paste_names_everything_that_a_library_needs(secret, web_client):
+def test_the_snippets_contain_everything_that_a_library_needs(secret, web_client):
     for snippet in new_secret.snippets(web_client, secret):
         assert web_client.client_id in snippet.text
         assert ("ciam_cs_x" in snippet.text) == (secret is not None)
         assert "ciam_cs_x" not in repr(snippet)
 
 
-def test_what_to_paste_needs_no_endpoints_on_this_host(web_client, settings):
+def test_the_snippets_need_no_endpoints_on_this_host(web_client, settings):
     settings.ROOT_URLCONF = "tests.admin_urls"
 
     assert "https://id.example.com/oauth2/token" in new_secret.snippets(web_client, None)[0].text

@@ -28,7 +28,7 @@ def overview(browser):
 
 
 def sessions(number, *, client=None, **fields):
-    """Make sessions of a client; fields are written over what issuing them set."""
+    """Create sessions of a client; the given fields replace those that issuing has set."""
     client = client or ClientFactory()
     for _ in range(number):
         issue_tokens(client=client, user=UserFactory())
@@ -61,14 +61,14 @@ def test_the_overview_counts_refreshes_and_events_of_fourteen_days(operator):
     assert '<p class="ciam-figure">2 <small>in 14 days</small></p>' in page
 
 
-def test_the_overview_tells_what_happens_to_a_key_next_and_what_waits_for_purging(operator):
+def test_the_overview_shows_the_next_change_of_a_key_and_what_waits_for_purging(operator):
     sessions(2, expires_at=django_timezone.now() - 60 * DAY)
-    assert "None until one is rotated." in overview(operator)
+    assert "None until a key is rotated." in overview(operator)
     key = signing_keys.rotate()
 
     page = overview(operator)
 
-    assert key.kid[:8] in page or "is retired from" in page
+    assert key.kid[:8] in page or "will be retired from" in page
     assert "2 · <code>manage.py purge_tokens</code>" in page
     SigningKey.objects.all().delete()
     assert "no token can be signed" in overview(operator)
@@ -108,7 +108,7 @@ def test_the_overview_takes_at_most_twelve_statements(who, number, request):
     assert len(queries) <= 12, [query["sql"] for query in queries]
 
 
-def test_who_may_not_see_sessions_sees_no_figures():
+def test_the_figures_need_the_permission_to_view_sessions():
     assert "ciam-overview" not in overview(browser_of("view_client"))
     assert ciam_overview({}) == {"overview": None}
     assert ciam_overview({"request": RequestFactory().get("/")}) == {"overview": None}

@@ -18,7 +18,7 @@ def shown(response):
     return [session.pk for session in response.context["cl"].result_list]
 
 
-def test_the_list_ends_after_so_many_rows_and_says_so(operator, web_client, monkeypatch):
+def test_the_list_ends_after_a_limit_and_says_so(operator, web_client, monkeypatch):
     monkeypatch.setattr(paging, "MOST_SHOWN", 3)
     monkeypatch.setattr(sessions.RefreshTokenAdmin, "list_per_page", 2)
     for _ in range(5):
@@ -38,7 +38,7 @@ def test_no_page_of_the_list_counts_the_table(operator, session):
     assert not any("COUNT(" in query["sql"].upper() for query in queries)
 
 
-def test_no_more_are_selected_than_a_form_can_have(operator, settings):
+def test_no_more_rows_are_selected_than_a_form_can_hold(operator, settings):
     settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 22
     selected = [ClientFactory() for _ in range(3)]
     form = {"action": "disable", "_selected_action": [client.pk for client in selected]}
@@ -46,4 +46,4 @@ def test_no_more_are_selected_than_a_form_can_have(operator, settings):
     page = operator.post(url("client_changelist"), form).content.decode()
 
     assert page.count('name="_selected_action"') == 2
-    assert "Do it again for the rest." in page
+    assert "Repeat the action for the rest." in page

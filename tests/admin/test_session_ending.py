@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 LIST = "refreshtoken_changelist"
 
 
-def test_a_session_is_ended_after_a_question(operator, session, django_capture_on_commit_callbacks):
+def test_a_session_is_ended_after_confirmation(operator, session, django_capture_on_commit_callbacks):
     page = url("refreshtoken_end", session.pk)
 
     for answer in (operator.get(page), operator.post(page)):
@@ -35,10 +35,10 @@ def test_a_session_is_ended_after_a_question(operator, session, django_capture_o
     assert (event.actor, event.address, event.session_id) == ("operator", "127.0.0.1", session.pk)
     assert "Ended." in LogEntry.objects.get(object_id=str(session.pk)).get_change_message()
     again = operator.post(page, {"confirmed": "yes"}, follow=True)
-    assert "had been ended already" in again.content.decode()
+    assert "had already been ended" in again.content.decode()
 
 
-def test_selected_sessions_are_ended_after_a_question(operator, web_client):
+def test_selected_sessions_are_ended_after_confirmation(operator, web_client):
     for _ in range(3):
         issue_tokens(client=web_client, user=UserFactory())
     first, second, third = RefreshToken.objects.order_by("pk")
@@ -55,7 +55,7 @@ def test_selected_sessions_are_ended_after_a_question(operator, web_client):
     assert LogEntry.objects.count() == 2
 
 
-def test_a_user_is_signed_out_everywhere_after_a_question(operator, user, web_client, session):
+def test_a_user_is_signed_out_everywhere_after_confirmation(operator, user, web_client, session):
     issue_tokens(client=ClientFactory(), user=user)
     issue_tokens(client=web_client, user=UserFactory())
     page = url("refreshtoken_sign_out", user.pk)
@@ -70,7 +70,7 @@ def test_a_user_is_signed_out_everywhere_after_a_question(operator, user, web_cl
 
 
 @pytest.mark.parametrize("what", ["end", "user", "selected"])
-def test_a_database_that_refuses_is_said_and_nothing_is_logged(operator, session, user, monkeypatch, what):
+def test_an_unavailable_database_is_reported_and_nothing_logged(operator, session, user, monkeypatch, what):
     monkeypatch.setattr(session_ending, "revoke_session", refuse)
     monkeypatch.setattr(session_ending, "revoke_sessions", refuse)
     page, form = {
@@ -81,13 +81,13 @@ def test_a_database_that_refuses_is_said_and_nothing_is_logged(operator, session
 
     response = operator.post(page, {**form, "confirmed": "yes"}, follow=True)
 
-    assert "The database refused" in response.content.decode()
+    assert "The database is temporarily unavailable" in response.content.decode()
     assert not LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("name", ["refreshtoken_end", "refreshtoken_sign_out"])
 @pytest.mark.parametrize("key", ["nonsense", "0190a5a0-0000-7000-8000-000000000000", "999999"])
-def test_what_is_not_there_is_not_found(operator, name, key):
+def test_missing_sessions_and_users_are_not_found(operator, name, key):
     assert operator.get(url(name, key)).status_code == 404
 
 
@@ -99,7 +99,7 @@ def test_the_pages_that_end_sessions_are_protected_against_forged_requests(sessi
         assert browser.post(page, {"confirmed": "yes"}).status_code == 403
 
 
-def test_without_a_page_of_users_signing_out_leads_to_the_list(operator, session, user, monkeypatch):
+def test_without_a_user_page_signing_out_leads_to_the_list(operator, session, user, monkeypatch):
     def missing(name, *args, **kwargs):
         if "auth_user" in name:
             raise session_ending.NoReverseMatch(name)

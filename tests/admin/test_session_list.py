@@ -58,7 +58,7 @@ def test_the_list_is_filtered(operator, web_client, user, filters, found):
     assert set(shown(response)) == {keys[name] for name in found.split()}
 
 
-def test_a_state_is_looked_for_among_the_newest_and_the_page_says_so(operator, web_client, monkeypatch):
+def test_a_state_is_searched_for_among_the_newest_and_the_page_says_so(operator, web_client, monkeypatch):
     monkeypatch.setattr(paging, "WINDOW", 2)
     for _ in range(3):
         issue_tokens(client=web_client, user=UserFactory())
@@ -67,7 +67,7 @@ def test_a_state_is_looked_for_among_the_newest_and_the_page_says_so(operator, w
     response = operator.get(url(LIST) + "?state=live")
 
     assert shown(response) == newest
-    assert "among the newest 2 sessions" in response.content.decode()
+    assert "only the newest 2 sessions" in response.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -116,18 +116,18 @@ def test_the_filter_lists_the_chosen_client_however_many_there_are(operator, ses
 
 
 @pytest.mark.parametrize("number", ["9" * 30, str(2**63), "-1", "²"])
-def test_numbers_that_no_row_can_have_find_nothing(operator, session, number):
+def test_numbers_too_large_for_a_key_find_nothing(operator, session, number):
     assert operator.get(url(LIST), {"client__id__exact": number}).status_code == 200
     assert operator.get(url("refreshtoken_sign_out", number)).status_code == 404
 
 
-def test_the_keys_that_clients_may_have_are_read_to_the_last():
-    """CockroachDB draws keys of nineteen digits; a row with the largest would end MariaDB's counting."""
+def test_keys_of_clients_are_accepted_up_to_the_largest():
+    """CockroachDB's keys have nineteen digits. A row with the largest would exhaust MariaDB's counter."""
     assert session_list._key(str(2**63 - 1)) == 2**63 - 1
     assert session_list._key(str(2**63)) is None
 
 
-def test_the_keys_of_new_sessions_are_at_least_the_bound_of_their_time():
+def test_the_keys_of_new_sessions_are_not_below_the_bound_of_their_time():
     before = lowest_uuid7(timezone.now())
 
     assert uuid7() >= before > lowest_uuid7(timezone.now() - timedelta(seconds=1))

@@ -32,7 +32,7 @@ LIST = "refreshtoken_changelist"
         ),
     ],
 )
-def test_the_list_tells_the_state_of_a_session(operator, session, changes, state, text):
+def test_the_list_shows_the_state_of_a_session(operator, session, changes, state, text):
     days = {name: value for name, value in changes.items() if isinstance(value, int)}
     fields = {name: timezone.now() + timedelta(days=value) for name, value in days.items()}
     RefreshToken.objects.update(**{**changes, **fields})
@@ -64,7 +64,7 @@ def test_a_machines_session_is_listed(operator, machine):
     assert operator.get(url("refreshtoken_change", RefreshToken.objects.get().pk)).status_code == 200
 
 
-def test_the_page_of_a_session_tells_what_happened(
+def test_the_page_of_a_session_shows_what_happened(
     operator, session, web_client, first_tokens, refresh, django_capture_on_commit_callbacks
 ):
     second = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
@@ -79,7 +79,7 @@ def test_the_page_of_a_session_tells_what_happened(
     assert url("refreshtoken_end", session.pk) not in page
 
 
-def test_the_history_is_for_who_may_see_the_audit_trail(session):
+def test_the_history_needs_the_permission_to_view_the_audit_trail(session):
     browser = browser_of("view_refreshtoken")
 
     page = browser.get(url("refreshtoken_change", session.pk)).content.decode()
@@ -91,14 +91,14 @@ def test_the_history_that_django_keeps_of_a_session_is_shown(operator, session):
     assert operator.get(url("refreshtoken_history", session.pk)).status_code == 200
 
 
-def test_a_page_that_is_not_there_leads_back_and_who_may_not_view_is_refused(operator, session):
+def test_a_missing_session_redirects_and_viewing_needs_the_permission(operator, session):
     assert operator.get(url("refreshtoken_change", uuid7())).status_code == 302
     stranger = Browser()
     stranger.force_login(UserFactory(is_staff=True))
     assert stranger.get(url("refreshtoken_change", session.pk)).status_code == 403
 
 
-def test_who_may_only_view_is_offered_nothing_and_refused_everything(viewer, session, user):
+def test_an_operator_who_may_only_view_is_offered_nothing_and_refused_everything(viewer, session, user):
     pages = [url(LIST), url("refreshtoken_change", session.pk)]
     for page in pages:
         text = viewer.get(page).content.decode()

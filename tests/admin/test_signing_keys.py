@@ -46,21 +46,21 @@ def test_the_list_makes_as_many_statements_for_many_keys(operator, number):
     assert len(queries) == 6
 
 
-def test_an_old_key_is_warned_of(operator, settings):
+def test_the_list_warns_about_an_old_key(operator, settings):
     assert "SIGNING_KEY_MAX_AGE" not in operator.get(url(LIST)).content.decode()
     SigningKey.objects.update(active_at=django_timezone.now() - 366 * DAY)
 
     assert "longer than SIGNING_KEY_MAX_AGE" in operator.get(url(LIST)).content.decode()
 
     SigningKey.objects.update(active_at=django_timezone.now() - 366 * DAY)
-    signing_keys.rotate(algorithm="ES256")  # Its successor is on the way.
+    signing_keys.rotate(algorithm="ES256")  # Its successor is already published.
     assert "SIGNING_KEY_MAX_AGE" not in operator.get(url(LIST)).content.decode()
     SigningKey.objects.order_by("-pk").first().delete()
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SIGNING_KEY_MAX_AGE": None}
     assert "SIGNING_KEY_MAX_AGE" not in operator.get(url(LIST)).content.decode()
 
 
-def test_a_site_without_keys_or_endpoints_is_told_so(operator, settings):
+def test_the_list_says_if_there_are_no_keys_or_endpoints(operator, settings):
     SigningKey.objects.all().delete()
     settings.ROOT_URLCONF = "tests.admin_urls"
 
@@ -70,9 +70,9 @@ def test_a_site_without_keys_or_endpoints_is_told_so(operator, settings):
     assert "jwks" not in page
 
 
-def test_a_key_is_rotated_gracefully_after_a_question(operator, django_capture_on_commit_callbacks):
+def test_a_key_is_rotated_gracefully_after_confirmation(operator, django_capture_on_commit_callbacks):
     page = url("signingkey_rotate")
-    assert "Make a new signing key?" in operator.get(page).content.decode()
+    assert "Create a new signing key?" in operator.get(page).content.decode()
     assert SigningKey.objects.count() == 1
 
     with django_capture_on_commit_callbacks(execute=True):
@@ -87,7 +87,7 @@ def test_a_key_is_rotated_gracefully_after_a_question(operator, django_capture_o
 
 
 @pytest.mark.parametrize("compromised", [False, True])
-def test_a_key_is_rotated_at_once_after_a_question(operator, compromised):
+def test_a_key_is_rotated_at_once_after_confirmation(operator, compromised):
     old = SigningKey.objects.get()
     form = {"confirmed": "yes", "algorithm": "RS256"} | ({"compromised": "on"} if compromised else {})
 
@@ -105,7 +105,7 @@ def test_an_unknown_algorithm_is_asked_for_again(operator):
     assert SigningKey.objects.count() == 1
 
 
-def test_retired_keys_are_removed_after_a_question(operator):
+def test_retired_keys_are_removed_after_confirmation(operator):
     old = SigningKey.objects.get()
     page = url("signingkey_remove_retired")
     assert "no retired key" in operator.get(page, follow=True).content.decode()
@@ -133,7 +133,7 @@ def test_retired_keys_that_were_not_named_are_asked_for_again(operator):
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_a_database_that_refuses_is_said(operator, monkeypatch, name):
+def test_an_unavailable_database_is_reported(operator, monkeypatch, name):
     signing_keys.rotate(immediately=True)
     monkeypatch.setattr(page_module.signing_keys, "rotate", refuse)
     monkeypatch.setattr(page_module.signing_keys, "remove_retired", refuse)
@@ -141,12 +141,12 @@ def test_a_database_that_refuses_is_said(operator, monkeypatch, name):
     form = {"confirmed": "yes", "algorithm": "RS256", "kid": "x"}
     page = operator.post(url(name), form, follow=True)
 
-    assert "it may have happened all the same" in page.content.decode()
+    assert "The change may have been made all the same" in page.content.decode()
     assert not LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_who_may_only_view_keys_is_refused(viewer, name):
+def test_an_operator_who_may_only_view_keys_is_refused(viewer, name):
     assert url(name) not in viewer.get(url(LIST)).content.decode()
     assert viewer.get(url(name)).status_code == 403
     assert viewer.post(url(name), {"confirmed": "yes", "algorithm": "RS256"}).status_code == 403
@@ -180,7 +180,7 @@ def test_removing_retired_keys_is_counted_once_though_the_commit_is_uncertain(mo
 
 
 class _Outside:
-    """A connection that is in no transaction, as in a request."""
+    """A connection outside a transaction, as in a request."""
 
     in_atomic_block = False
 

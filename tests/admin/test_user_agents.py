@@ -25,5 +25,5 @@ IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605
         ("?" * 200, "?" * 40),
     ],
 )
-def test_a_user_agent_is_told_in_a_few_words(header, text):
+def test_a_user_agent_is_described_in_a_few_words(header, text):
     assert user_agents.describe(header) == text

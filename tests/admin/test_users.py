@@ -17,11 +17,11 @@ pytestmark = pytest.mark.django_db
 
 
 class PlainUserAdmin(SessionsOfUserMixin, admin.ModelAdmin):
-    """Of a user model of the site's own, without fieldsets."""
+    """For a custom user model; without fieldsets."""
 
 
 class ArrangedUserAdmin(SessionsOfUserMixin, admin.ModelAdmin):
-    """With a place for the sessions."""
+    """With fieldsets that include the sessions."""
 
     fieldsets = ((None, {"fields": ("username", ("ciam_sessions", "ciam_sign_out"))}),)
 
@@ -32,13 +32,13 @@ def fields_of_user(kind, user, *permissions):
     named = Permission.objects.filter(codename__in=["view_user", "change_user", *permissions])
     request.user.user_permissions.set(named)
     page = kind(get_user_model(), admin.site)
-    # The form of who may change the user has none of them.
+    # The form for changing the user contains none of them.
     assert not {"ciam_sessions", "ciam_sign_out"} & set(page.get_form(request, user).base_fields)
     return flatten_fieldsets(page.get_fieldsets(request, user))
 
 
 @pytest.mark.parametrize("kind", [PlainUserAdmin, ArrangedUserAdmin])
-def test_a_users_sessions_are_shown_once_and_to_whom_may_see_them(user, kind):
+def test_the_sessions_of_a_user_are_shown_once_and_only_with_permission(user, kind):
     assert not {"ciam_sessions", "ciam_sign_out"} & set(fields_of_user(kind, user))
     assert not {"ciam_sessions", "ciam_sign_out"} & set(fields_of_user(kind, None, "view_refreshtoken"))
     seen = fields_of_user(kind, user, "view_refreshtoken")
@@ -65,7 +65,7 @@ def test_the_page_of_a_user_lists_their_sessions(operator, session, user):
     assert operator.get(reverse("admin:auth_user_add")).status_code == 200
 
 
-def test_the_page_of_a_user_shows_no_more_than_one_may_see(session, user, viewer):
+def test_the_page_of_a_user_shows_only_what_the_operator_may_see(session, user, viewer):
     page = viewer.get(reverse("admin:auth_user_change", args=[user.pk])).content.decode()
     assert url("refreshtoken_change", session.pk) in page
     assert "sign-out" not in page

@@ -22,7 +22,7 @@ DAY = timedelta(days=1)
 
 
 def sessions(number, *, client=None, **fields):
-    """Make sessions of a client; fields are written over what issuing them set."""
+    """Create sessions of a client; the given fields replace those that issuing has set."""
     client = client or ClientFactory()
     for _ in range(number):
         issue_tokens(client=client, user=UserFactory())
@@ -59,9 +59,9 @@ def test_figures_above_the_bound_are_estimates(monkeypatch):
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("ages_in_days", [(1, 29), (25, 29)])
 def test_a_sample_is_as_fair_to_old_sessions_as_to_new_ones(monkeypatch, ages_in_days, times):
-    """Old ones have ended, whether they began evenly in time or mostly long ago.
+    """The old ones have ended, whether they began evenly over time or mostly long ago.
 
-    Of tables of a million rows InnoDB believes each range to have twice as many.
+    In tables of a million rows InnoDB takes each range to have twice as many.
     """
     believed = sampling._rows_between
     monkeypatch.setattr(
@@ -92,7 +92,7 @@ def test_a_sample_is_as_fair_to_old_sessions_as_to_new_ones(monkeypatch, ages_in
 
     live = figures.session_figures(now=now).live.get(client.pk, 0)
 
-    if connection.vendor == "postgresql":  # It draws whole pages, of which there are few here.
+    if connection.vendor == "postgresql":  # It samples whole pages, and there are few here.
         assert 0 <= live <= 1_200
     else:
         assert live == pytest.approx(300, rel=0.2)
@@ -115,8 +115,8 @@ def test_a_table_that_is_emptied_meanwhile_has_no_sample(monkeypatch):
     assert figures.session_figures(now=django_timezone.now()).live == {}
 
 
-def test_a_database_that_is_none_of_ours_is_not_asked_for_an_estimate(monkeypatch):
-    """Backends with a name of their own, such as CockroachDB's, have other catalogs."""
+def test_an_unknown_database_is_not_asked_for_an_estimate(monkeypatch):
+    """Backends with another name, for example CockroachDB's, have other catalogs."""
     monkeypatch.setattr(figures, "EXACT_UP_TO", 2)
     client = sessions(4)
     monkeypatch.setattr(connection, "vendor", "cockroachdb")
