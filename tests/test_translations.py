@@ -1,4 +1,4 @@
-"""Every visible string is translated completely, and the compiled catalogues are up to date."""
+"""Every string that people see is fully translated, and the compiled catalogues are up to date."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tests.operators import url
 
 PACKAGE = Path(__file__).resolve().parent.parent / "django_ciam_token"
 LANGUAGES = ("de", "zh_Hans")
-# Functions that mark strings, by their name in this project, with the number of marked arguments.
+# The functions that mark strings, by the names under which this project imports them, and the arguments
+# that they mark.
 MARKERS = {"_": 1, "gettext": 1, "gettext_lazy": 1, "ngettext": 2}
 
 
@@ -26,7 +27,7 @@ def python_strings():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in MARKERS:
                 marked = node.args[: MARKERS[node.func.id]]
-                # The descriptions of scopes are strings of the site.
+                # Scope descriptions are the site's own strings.
                 if all(isinstance(argument, ast.Constant) for argument in marked):
                     yield from (argument.value for argument in marked)
 
@@ -61,12 +62,12 @@ def strings_of(message):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_string_is_in_the_catalogue_and_none_is_left_over(language):
+def test_the_catalogue_has_every_string_and_no_other(language):
     used = {*python_strings(), *template_strings()}
     listed = {text for message in catalogue(language) if message.id for text in strings_of(message)}
 
     assert used - listed == set(), "not in the catalogue: run makemessages and translate"
-    assert listed - used == set(), "in the catalogue and not used any more"
+    assert listed - used == set(), "in the catalogue but no longer used"
     assert len(used) > 200
 
 
@@ -79,7 +80,7 @@ def test_every_string_is_translated_with_the_same_placeholders(language):
         assert all(texts), f"not translated: {message.id}"
         assert "fuzzy" not in message.flags, message.id
         for text in texts:
-            # A plural form may omit the number, but nothing else.
+            # A plural form may leave out the number, and nothing else.
             wanted = set(placeholders(strings_of(message)[-1]))
             assert set(placeholders(text)) in (wanted, wanted - {"count", "days"}), text
 
@@ -89,7 +90,7 @@ def placeholders(text):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_compiled_catalogue_says_the_same(language):
+def test_the_compiled_catalogue_is_up_to_date(language):
     folder = PACKAGE / "locale" / language / "LC_MESSAGES"
     with (folder / "django.mo").open("rb") as file:
         compiled = gettext.GNUTranslations(file)
@@ -107,7 +108,7 @@ def test_the_compiled_catalogue_says_the_same(language):
 @pytest.mark.parametrize(
     ("language", "text"), [("de", "Überall abmelden"), ("zh-hans", "在所有设备上退出登录")]
 )
-def test_the_pages_speak_the_language_of_the_operator(operator, user, language, text):
+def test_the_pages_are_in_the_language_of_the_operator(operator, user, language, text):
     with translation.override(language):
         page = operator.get(
             url("refreshtoken_sign_out", user.pk), headers={"accept-language": language}
@@ -117,7 +118,7 @@ def test_the_pages_speak_the_language_of_the_operator(operator, user, language, 
 
 
 class _Words(HTMLParser):
-    """What a page says: its text, and the attributes that are shown or read aloud."""
+    """The words in a template: its text, and the attributes that are shown or read aloud."""
 
     def __init__(self):
         super().__init__()
@@ -138,7 +139,7 @@ class _Words(HTMLParser):
             self.said.append(text)
 
 
-def test_templates_contain_no_unmarked_text():
+def test_templates_have_no_unmarked_text():
     for path in PACKAGE.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         text = re.sub(r"{% block bodyclass %}.*?{% endblock %}", "", text)

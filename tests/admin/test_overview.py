@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -112,3 +112,7 @@ def test_the_figures_need_the_permission_to_view_sessions():
     assert "ciam-overview" not in overview(browser_of("view_client"))
     assert ciam_overview({}) == {"overview": None}
     assert ciam_overview({"request": RequestFactory().get("/")}) == {"overview": None}
+
+
+def test_a_naive_time_is_taken_as_it_is():
+    assert clock.utc_day(datetime(2026, 3, 1, 23)) == datetime(2026, 3, 1).date()  # noqa: DTZ001
