@@ -79,9 +79,11 @@ def test_a_machine_can_not_be_mistaken_for_a_user():
     with pytest.raises(ValidationError) as caught:
         Client(name="App", application_type="m2m", client_id="42").clean()
 
-    assert caught.value.message_dict == {
-        "client_id": ["A machine's client_id of digits only could be taken for a user's number."]
-    }
+    text = (
+        "The client_id of a machine must not consist of digits only: "
+        "it could be mistaken for a user's primary key."
+    )
+    assert caught.value.message_dict == {"client_id": [text]}
     Client(name="App", application_type="m2m", client_id="42x").clean()
     Client(name="App", application_type="web", client_id="42").clean()
 
@@ -99,11 +101,11 @@ def test_a_scope_that_the_site_knows_may_be_allowed(scope):
 @pytest.mark.parametrize(
     ("scope", "message"),
     [
-        ("openid  profile", "Write scope names separated by single spaces."),
-        (" openid", "Write scope names separated by single spaces."),
-        ("openid,profile\n", "Write scope names separated by single spaces."),
-        ("admin", "Unknown scope admin. The site knows: openid, profile, email."),
-        ("openid a b", "Unknown scope a, b. The site knows: openid, profile, email."),
+        ("openid  profile", "Enter scope names separated by single spaces."),
+        (" openid", "Enter scope names separated by single spaces."),
+        ("openid,profile\n", "Enter scope names separated by single spaces."),
+        ("admin", "Unknown scope admin. This site defines: openid, profile, email."),
+        ("openid a b", "Unknown scope a, b. This site defines: openid, profile, email."),
         ("", "This field cannot be blank."),
     ],
 )
@@ -114,7 +116,9 @@ def test_another_scope_is_refused(scope, message):
 def test_the_scopes_of_the_site_are_read_on_every_validation():
     with override_settings(CIAM_TOKEN={"SCOPES": {"orders": "See your orders"}}):
         assert refused_field(scope="orders") == {}
-        assert refused_field(scope="openid") == {"scope": ["Unknown scope openid. The site knows: orders."]}
+        assert refused_field(scope="openid") == {
+            "scope": ["Unknown scope openid. This site defines: orders."]
+        }
 
 
 @pytest.mark.parametrize(
@@ -150,7 +154,7 @@ def test_origins_have_the_form_that_browsers_send(origins):
 )
 def test_anything_else_is_not_an_origin(origin):
     assert refused_field(allowed_origins=f"https://good.example.com {origin}") == {
-        "allowed_origins": [f"{origin} is not an origin; write it like https://app.example.com"]
+        "allowed_origins": [f"{origin} is not an origin. Write it like this: https://app.example.com"]
     }
 
 
@@ -167,7 +171,7 @@ def test_a_client_has_finite_lifetimes_or_none_of_its_own(field, value):
 )
 def test_a_lifetime_that_is_too_short_or_too_long_is_refused(field, value):
     assert refused_field(**{field: value}) == {
-        field: ["A lifetime is at least a second and at most ten years."]
+        field: ["A lifetime must be between one second and ten years."]
     }
 
 

@@ -1,6 +1,6 @@
-"""The console of the token service, within Django's admin.
+"""The console of the token service, in Django's admin.
 
-Nothing secret is on any page, but for a new client secret, once.
+No page shows anything secret, except a new client secret, once.
 """
 
 from django_ciam_token.admin.clients import ClientAdmin

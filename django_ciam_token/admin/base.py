@@ -1,4 +1,4 @@
-"""What the admin pages share: addresses, permissions, and a confirmation before whatever can't be undone."""
+"""What the admin pages share: addresses, permissions, and asking for confirmation before a change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -28,32 +28,33 @@ else:
 
 View = Callable[..., HttpResponse]
 
-# Django 6.1 made the breadcrumbs a list, and its style sheet knows no other.
+# Since Django 6.1 the breadcrumbs are a list, and its style sheet supports no other markup.
 _BREADCRUMBS_ARE_A_LIST: Final = django.VERSION >= (6, 1)
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """A question before a change; the page that asks it has nothing but a POST form with a CSRF token."""
+    """A question before a change. Its page contains only a POST form with a CSRF token."""
 
     title: str
     question: str
     button: str
     cancel_url: str
     details: Iterable[str] = ()
-    """What else to know, a sentence each."""
+    """What else the operator should know, one sentence each."""
     form: forms.Form | None = None
     hidden: Iterable[tuple[str, str]] = ()
-    """Names and values that the next request needs again."""
+    """Names and values to send again with the answer."""
     is_dangerous: bool = True
     trail: Iterable[tuple[str, str]] = field(default_factory=list)
     """Breadcrumbs between the list and this page: addresses and titles."""
 
 
-# Whoever may see a list must not be able to ask for these by a filter in its address.
+# Operators who may see a list must not be able to filter by these fields in its address.
 _HIDDEN_FIELDS: Final = frozenset({"encrypted_private_key", "secret_digest", "nonce", "session_auth_hash"})
 UNCERTAIN: Final = gettext_lazy(
-    "The database refused; it may have happened all the same. Look before you try again."
+    "The database is temporarily unavailable. The change may have been made all the same: "
+    "check before you try again."
 )
 
 
@@ -65,14 +66,14 @@ class TokenAdmin(_ModelAdmin):
         js = ("django_ciam_token/admin.js",)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """Refuse filters by what no page shows: their answers would tell it, letter by letter."""
+        """Refuse filters by hidden fields: their results would reveal the values, letter by letter."""
         if _HIDDEN_FIELDS.intersection(lookup.split("__")):
             return False
         return super().lookup_allowed(lookup, value, request)
 
     def route(self, pattern: str, view: View, name: str) -> URLPattern:
-        """Return a URL for a view of staff; its name is ``<app>_<name>``."""
-        # With ATOMIC_REQUESTS a refused statement could not be repeated, nor a message about it be stored.
+        """Return a URL pattern for a view for staff, named ``<app>_<name>``."""
+        # With ATOMIC_REQUESTS a failed statement could not be retried, nor a message about it stored.
         wrapped = transaction.non_atomic_requests(self.admin_site.admin_view(view))
         return path(pattern, wrapped, name=f"{self.opts.app_label}_{name}")
 
@@ -94,6 +95,17 @@ class TokenAdmin(_ModelAdmin):
         if not allowed:
             raise PermissionDenied
 
+    def get_or_404(self, request: HttpRequest, key: str) -> Any:
+        """Return the row with a key.
+
+        Raises:
+            Http404: there is none.
+        """
+        row = self.get_object(request, key)
+        if row is None:
+            raise Http404
+        return row
+
     def page(
         self,
         request: HttpRequest,
@@ -103,7 +115,7 @@ class TokenAdmin(_ModelAdmin):
         trail: Iterable[tuple[str, str]] = (),
         **context: Any,
     ) -> TemplateResponse:
-        """Render a page of our own within the admin."""
+        """Render a page of this app in the admin."""
         request.current_app = self.admin_site.name
         shared = {
             **self.admin_site.each_context(request),
@@ -116,7 +128,7 @@ class TokenAdmin(_ModelAdmin):
         return TemplateResponse(request, f"admin/django_ciam_token/{template}", {**shared, **context})
 
     def confirm(self, request: HttpRequest, confirmation: Confirmation) -> TemplateResponse:
-        """Ask before a change."""
+        """Ask for confirmation before a change."""
         return self.page(
             request,
             "confirm.html",
@@ -132,7 +144,7 @@ class TokenAdmin(_ModelAdmin):
 
 
 class ReadOnlyAdmin(TokenAdmin):
-    """Pages to look at: rows of these tables are made and changed by the service alone."""
+    """Read-only pages: only the service creates and changes rows of these tables."""
 
     actions: Any = None
 
@@ -146,12 +158,12 @@ class ReadOnlyAdmin(TokenAdmin):
 
 
 def is_confirmed(request: HttpRequest) -> bool:
-    """Tell whether the operator has just answered a confirmation."""
+    """Tell whether the operator has confirmed."""
     return request.method == "POST" and request.POST.get("confirmed") == "yes"
 
 
 def copyable(text: str) -> SafeString:
-    """Write a text with a button that copies it."""
+    """Return a text followed by a button that copies it."""
     return format_html(
         '<span class="ciam-copyable"><code>{}</code>'
         '<button type="button" class="ciam-copy" data-ciam-copy="{}" data-ciam-copied="{}" hidden>{}'

@@ -1,4 +1,4 @@
-"""Small charts: the geometry of their bars, which a template draws as SVG."""
+"""The geometry of small bar charts, which a template draws as SVG."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from django.utils.formats import number_format
 
 HEIGHT = 60
-"""Units of a chart's view box; it is as wide as it has bars, ten units each."""
+"""Height of a chart's view box. Its width is ten units per bar."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure by day, the oldest first."""
+    """A figure per day, the oldest first."""
 
     title: str
     bars: tuple[Bar, ...]
     is_bad: bool = False
-    """Whether it counts what nobody wants."""
+    """Whether it counts something undesirable."""
 
     @property
     def total(self) -> int:
@@ -39,7 +39,7 @@ class Chart:
 
     @property
     def total_in_words(self) -> str:
-        """The sum as people write it."""
+        """The sum, formatted for people."""
         return number_format(self.total, force_grouping=True)
 
     @property
@@ -49,7 +49,7 @@ class Chart:
 
 
 def chart(title: str, numbers: Sequence[int], *, last_day: date, is_bad: bool = False) -> Chart:
-    """Compute the bars; what is not nothing can be seen, however small it is beside the rest."""
+    """Compute the bars. Every day that is not zero is visible, however small it is compared with the rest."""
     highest = max(numbers, default=0) or 1
     first_day = last_day - timedelta(days=len(numbers) - 1)
     bars = []

@@ -1,4 +1,4 @@
-"""The forms of a client: scopes to tick, sensible lifetimes for each type, the overlap of two secrets."""
+"""The forms for clients: scopes as checkboxes, lifetimes for each type, the overlap of two secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ else:
     _ModelForm = forms.ModelForm
 
 DEFAULTS: Final[dict[str, dict[str, timedelta]]] = {
-    # Used now and then, by people who expect to be signed in still.
+    # Used now and then, by people who expect to still be signed in.
     ApplicationType.MOBILE: {
         "refresh_token_lifetime": timedelta(days=30),
         "session_lifetime": timedelta(days=180),
@@ -31,7 +31,7 @@ DEFAULTS: Final[dict[str, dict[str, timedelta]]] = {
         "session_lifetime": timedelta(days=365),
     },
 }
-"""What a new client of a type is given where its form says nothing; elsewhere the site's settings hold."""
+"""Lifetimes of a new client, by type, if its form leaves them empty; otherwise the site's settings apply."""
 
 _LIFETIMES: Final = {
     "access_token_lifetime": "ACCESS_TOKEN_LIFETIME",
@@ -43,12 +43,14 @@ _LIFETIMES: Final = {
 
 
 class ClientForm(_ModelForm):
-    """A client, new or present."""
+    """A new or an existing client."""
 
     scope = forms.MultipleChoiceField(
         label=gettext_lazy("Allowed scopes"),
         widget=forms.CheckboxSelectMultiple,
-        help_text=gettext_lazy("A session that was granted a scope you take away can't be refreshed."),
+        help_text=gettext_lazy(
+            "If you remove a scope, sessions that were granted it can no longer be refreshed."
+        ),
     )
 
     class Meta:
@@ -58,31 +60,31 @@ class ClientForm(_ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         known = ciam_settings.SCOPES
-        # A scope that the settings no longer name stays visible, so that it can be taken away.
+        # A scope that the settings no longer define stays visible, so that it can be removed.
         choices = {name: f"{name}: {_(text)}" for name, text in known.items()}
         choices |= {name: name for name in self.instance.scopes if name not in choices}
         scope: Any = self.fields["scope"]
         scope.choices = list(choices.items())
         self.initial["scope"] = list(self.instance.scopes)
         if self.instance.pk is not None:
-            # Told from what the page showed, not from what the row has become, a change is what the operator
-            # changed; the rest is left as somebody else may have made it meanwhile.
+            # Compare with what the page showed, not with the present row: then only what the operator changed
+            # counts as a change, and what somebody else has changed meanwhile is kept.
             for field in self.fields.values():
                 field.show_hidden_initial = True
         for name, setting in _LIFETIMES.items():
             if name in self.fields:
                 default = getattr(ciam_settings, setting)
                 text = _("no limit") if default is None else duration_string(default)
-                self.fields[name].widget.attrs["placeholder"] = _("the site's: %(value)s") % {"value": text}
+                self.fields[name].widget.attrs["placeholder"] = _("site default: %(value)s") % {"value": text}
 
     def clean_scope(self) -> str:
-        """Return the names as one string."""
+        """Return the scope names as one string."""
         scope = " ".join(self.cleaned_data["scope"])
         validate_scope(scope)
         return scope
 
     def clean(self) -> dict[str, Any] | None:
-        """Give a new client the lifetimes of its type, where nothing else is said."""
+        """Give a new client the lifetimes of its type where they were left empty."""
         cleaned = super().clean()
         if cleaned is not None and self.instance.pk is None:
             for name, lifetime in DEFAULTS.get(cleaned.get("application_type", ""), {}).items():
@@ -92,9 +94,9 @@ class ClientForm(_ModelForm):
 
 
 class OverlapForm(forms.Form):
-    """How long the present secret goes on working."""
+    """How long the current secret stays valid."""
 
-    overlap = forms.ChoiceField(label=gettext_lazy("The present secret works on for"))
+    overlap = forms.ChoiceField(label=gettext_lazy("How long the current secret stays valid"))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""The audit trail, to look at."""
+"""The audit trail, read-only."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ class SecurityEventAdmin(ReadOnlyAdmin):
     ordering = ("-pk",)
     sortable_by = ()
     search_fields = ("session_id", "client_id", "user_id")
-    search_help_text = _("Session id; or client_id or the user's key, among the newest events")
+    search_help_text = _(
+        "Session ID, client_id or the user's primary key (the last two only among the newest events)"
+    )
     fields = list_display
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # They would count the table, filter by filter.
+    show_facets = admin.ShowFacets.NEVER  # They would count the table once per filter.
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: a trail is only added to."""
+        """Return False: events are only ever added."""
         return False
 
     def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
-        """Bound the pages of events; those of an event's history are Django's."""
+        """Bound the list of events, but not the pages of Django's history of one."""
         if queryset.model is SecurityEvent:
             return BoundedPaginator(queryset, *args, **kwargs)
         return super().get_paginator(request, queryset, *args, **kwargs)
@@ -43,7 +45,7 @@ class SecurityEventAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find the events of a session by index, those of a client or user among the newest."""
+        """Find events by session with an index; by client or user only among the newest."""
         term = search_term.strip()
         if not term:
             return queryset, False

@@ -1,4 +1,4 @@
-"""The life of the signing keys as a picture: when each is published, active and retired."""
+"""The life cycle of the signing keys as a picture: when each is published, active and retired."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from django_ciam_token.models import SigningKey, SigningKeyState
 
 _MOST_KEYS: Final = 12
 _REMOVED_STAY_FOR: Final = timedelta(days=7)
-# Of the past at least this much is drawn, so that what is only minutes away doesn't fill the picture.
+# Draw at least this much of the past, so that a change a few minutes ahead doesn't fill the picture.
 _SHORTEST_PAST: Final = timedelta(hours=6)
-# Beyond the last change at least this much is drawn, so that a state without an end is seen to go on.
+# Draw at least this much after the last change, so that a state without an end is visible.
 _SHORTEST_REST: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a key's life, as percentages of the picture's width."""
+    """A period of a key's life, as percentages of the picture's width."""
 
     state: SigningKeyState
     x: float
@@ -31,7 +31,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Life:
-    """One key, its present state, and its stretches in the order of time."""
+    """One key, its current state, and its periods in chronological order."""
 
     key: SigningKey
     state: SigningKeyState
@@ -40,13 +40,13 @@ class Life:
 
 @dataclass(frozen=True)
 class Picture:
-    """The keys that are there, were until lately, or will be; the newest first."""
+    """Present, future and recently removed keys, the newest first."""
 
     lives: tuple[Life, ...]
     begins_at: datetime
     ends_at: datetime
     now_x: float
-    """Where the present is, as a percentage."""
+    """The position of the present, as a percentage."""
 
 
 def picture(keys: Sequence[SigningKey], now: datetime) -> Picture | None:
@@ -62,7 +62,7 @@ def picture(keys: Sequence[SigningKey], now: datetime) -> Picture | None:
         return round(100 * min(1.0, max(0.0, (instant - begins_at) / (ends_at - begins_at))), 2)
 
     def life(key: SigningKey) -> Life:
-        # A key that was replaced before its turn never signs.
+        # A key that was replaced before it became active never signs.
         retired_at = _earliest(key.retired_at, key.removed_at)
         active_at = _earliest(key.active_at, retired_at)
         stretches = (
@@ -84,7 +84,7 @@ def picture(keys: Sequence[SigningKey], now: datetime) -> Picture | None:
 def next_event(
     keys: Sequence[SigningKey], now: datetime
 ) -> tuple[SigningKey, SigningKeyState, datetime] | None:
-    """Return which key changes its state next, to what, and when; None if none will by itself."""
+    """Return which key changes its state next, to which state, and when; None if none is scheduled."""
     changes = [
         (at, key, state)
         for key in keys
@@ -104,9 +104,9 @@ def next_event(
 def _span(keys: Sequence[SigningKey], now: datetime) -> tuple[datetime, datetime]:
     """Return the time that the picture shows.
 
-    While something is about to change: that, and three times as much of the past, so that an hour of
-    publication can be seen beside a key that is a year old. Otherwise what changed in the last days; and if
-    nothing did, everything since the first key.
+    If a change is ahead: the time until then, and three times as much of the past, so that an hour of
+    publication is visible next to a key that is a year old. Otherwise the changes of the last days. If there
+    were none, everything since the first key.
     """
     known = [at for key in keys for at in (key.created_at, key.active_at, key.retired_at, key.removed_at)]
     instants = [at for at in known if at is not None]

@@ -1,7 +1,7 @@
-"""The one page that shows a client secret, once.
+"""The only page that shows a client secret, once.
 
-Between drawing a secret and showing it there is a redirect, so that reloading the page draws no second one.
-The secret waits in the operator's session, encrypted, for the session may be a cookie.
+A redirect separates generating a secret from showing it, so that reloading the page generates no second one.
+Meanwhile the secret is in the operator's session, encrypted, because the session may be a cookie.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from django_ciam_token.models import Client
 
 _KEPT_AS: Final = "django_ciam_token_new_secret"
 SHOWN_WITHIN: Final = 300
-"""Seconds from the creation of a secret in which it can be shown."""
+"""For how many seconds after its creation a secret can be shown."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def keep(request: HttpRequest, client: Client, secret: str) -> None:
 
 @sensitive_variables()
 def take(request: HttpRequest, client: Client) -> str | None:
-    """Return the secret that waits to be shown, and forget it; None if there is none for this client."""
+    """Return the kept secret and remove it; None if there is none for this client."""
     kept = request.session.pop(_KEPT_AS, None)
     if kept is None:
         return None
@@ -55,7 +55,7 @@ def take(request: HttpRequest, client: Client) -> str | None:
 
 @sensitive_variables()
 def snippets(client: Client, secret: str | None) -> list[Snippet]:
-    """Return what a developer pastes to begin with.
+    """Return snippets for a developer to start with.
 
     Args:
         client: the client.
@@ -69,6 +69,7 @@ def snippets(client: Client, secret: str | None) -> list[Snippet]:
     if secret is not None:
         node_arguments += f', "{secret}"'
     environment = f"OIDC_ISSUER={issuer}\nOIDC_CLIENT_ID={client.client_id}\n"
+    environment += "" if secret is None else f"OIDC_CLIENT_SECRET={secret}\n"
     spring = "spring.security.oauth2.client"
     scope = ",".join(client.scopes)
     return [
@@ -77,7 +78,7 @@ def snippets(client: Client, secret: str | None) -> list[Snippet]:
             f"curl -s {token_url} \\\n    -d grant_type=refresh_token \\\n"
             f"    -d client_id={client.client_id} \\\n{curl_secret}    -d refresh_token=…",
         ),
-        Snippet(_("Environment"), environment + ("" if secret is None else f"OIDC_CLIENT_SECRET={secret}\n")),
+        Snippet(_("Environment variables"), environment),
         Snippet(
             "Authlib (Python)",
             "from authlib.integrations.requests_client import OAuth2Session\n\n"

@@ -1,4 +1,4 @@
-"""The figures on the first page of the token service, in few statements at any size."""
+"""The figures on the overview page of the token service. They take few queries, however large the tables."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class ClientFigure:
     name: str
     live: str
     percent: float
-    """Of the client that has most."""
+    """Compared with the client that has the most."""
 
 
 @dataclass(frozen=True)
 class KeyEvent:
-    """What happens to a signing key next."""
+    """The next state change of a signing key."""
 
     kid: str
     state: str
@@ -48,13 +48,13 @@ class KeyEvent:
 
 @dataclass(frozen=True)
 class Overview:
-    """All that the page shows."""
+    """Everything that the page shows."""
 
     live: str
     clients: tuple[ClientFigure, ...]
     is_estimate: bool
     charts: tuple[Chart, ...]
-    """None of them without the audit trail."""
+    """Empty without the audit trail."""
     has_audit_trail: bool
     has_active_key: bool
     key_event: KeyEvent | None

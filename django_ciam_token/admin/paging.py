@@ -1,4 +1,4 @@
-"""Lists that read a bounded number of rows, however long their table is."""
+"""Lists that read a limited number of rows, however large their table is."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ else:
     _Paginator = Paginator
 
 MOST_SHOWN: Final = 1_000
-"""How many rows one search leads to at most; nobody turns more pages than that."""
+"""How many rows a list shows at most. Nobody reads more pages than that."""
 WINDOW: Final = 50_000
-"""Among how many of the newest rows something is looked for that no index leads to."""
+"""A search without an index looks only at this many of the newest rows."""
 
-# Fields of a confirmation beside the keys of what was selected.
+# Fields of a confirmation besides the keys of the selected rows.
 _OTHER_FIELDS: Final = 20
 
 
 def most_selected() -> int:
-    """Return how many rows one action takes: they are fields of a form, of which Django takes so many."""
+    """Return how many rows an action accepts. Each is a form field, and Django limits their number."""
     most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
     return MOST_SHOWN if most is None else max(1, min(MOST_SHOWN, most - _OTHER_FIELDS))
 
 
 def cut_off(chosen: list[Any], most: int) -> list[str]:
-    """Leave no more in a list than one action takes; return what to say of it, if anything."""
+    """Shorten a list to what one action accepts; return a message about that if it was too long."""
     if len(chosen) <= most:
         return []
     del chosen[most:]
-    return [_("More were selected than one form can have. Do it again for the rest.")]
+    return [_("You selected more than one form can hold. Repeat the action for the rest.")]
 
 
 class BoundedPaginator(_Paginator):
-    """Pages of the newest rows up to a limit, without ever counting the table."""
+    """Pages of the newest rows up to a limit. Never counts the table."""
 
     @cached_property
     def keys(self) -> list[Any]:
-        """Return the keys of all rows that have a page."""
+        """Return the keys of all rows that the pages show."""
         rows: Any = self.object_list
         return list(rows.order_by("-pk").values_list("pk", flat=True)[:MOST_SHOWN])
 
     @cached_property
     def count(self) -> int:
-        """Return how many rows have a page."""
+        """Return how many rows the pages show."""
         return len(self.keys)
 
     def page(self, number: int | str) -> Page[Any]:
-        """Return a page; its rows are read by key, lest each page walks through the table again."""
+        """Return a page. Its rows are read by key, so that no page scans the table again."""
         number = self.validate_number(number)
         first = (number - 1) * self.per_page
         rows: Any = self.object_list
@@ -65,6 +65,6 @@ class BoundedPaginator(_Paginator):
 
 
 def newest(rows: QuerySet[Any]) -> QuerySet[Any]:
-    """Return the newest of these rows, `WINDOW` at most; keys ascend with time."""
+    """Return the newest of these rows, at most `WINDOW`. Keys ascend with time."""
     oldest = rows.order_by("-pk").values_list("pk", flat=True)[WINDOW - 1 : WINDOW].first()
     return rows if oldest is None else rows.filter(pk__gte=oldest)

@@ -1,8 +1,8 @@
-"""Looking for sessions in a table of any size.
+"""Searching and filtering sessions in a table of any size.
 
-Every page reads a bounded number of rows: the newest that match, by the primary key, which ascends with
-time. A rotation writes no index, so nothing else is indexed; what is rare among the sessions is looked for
-among the newest of them, and the page says so.
+Every page reads a limited number of rows: the newest matches, by the primary key, which ascends with time.
+A rotation writes no index, so nothing else is indexed. A rare state is therefore searched for only among the
+newest sessions, and the page says so.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MOST_CLIENTS: Final = 50
 
 
 def search(sessions: QuerySet[RefreshToken], term: str) -> QuerySet[RefreshToken]:
-    """Return the sessions of an id, of users whose name begins with a term, or of clients that it names."""
+    """Find sessions by their id, the beginning of a user name, a client_id, or part of a client's name."""
     term = term.strip()
     try:
         return sessions.filter(pk=uuid.UUID(term))
@@ -38,7 +38,7 @@ def search(sessions: QuerySet[RefreshToken], term: str) -> QuerySet[RefreshToken
     by_name = {f"{users.USERNAME_FIELD}__{_lookup(users)}": term}
     named = users._default_manager.filter(**by_name).order_by().values_list("pk", flat=True)[:_MOST_MATCHES]
     clients = Client.objects.filter(Q(client_id=term) | Q(name__icontains=term)).order_by()
-    # Two lists of keys rather than two joins: the database then walks the index of either.
+    # Two lists of keys rather than two joins: this way the database uses the index of each.
     user_keys = list(named)
     client_keys = list(clients.values_list("pk", flat=True)[:_MOST_MATCHES])
     if user_keys and client_keys:
@@ -57,7 +57,7 @@ def _lookup(users: Any) -> str:
 
 
 class StateFilter(admin.SimpleListFilter):
-    """By state; revoked sessions also by reason."""
+    """Filters by state, and revoked sessions also by reason."""
 
     title = _("state")
     parameter_name = "state"
@@ -76,7 +76,7 @@ class StateFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[RefreshToken]) -> QuerySet[RefreshToken]:
-        """Narrow the list to the newest sessions and then to a state."""
+        """Keep the newest sessions, and of those the ones in a state."""
         value = self.value()
         if value is None:
             return queryset
@@ -93,7 +93,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class StartedFilter(admin.SimpleListFilter):
-    """By when a session began: a range of the primary key."""
+    """Filters by start time, as a range of the primary key."""
 
     title = _("started")
     parameter_name = "started"
@@ -105,11 +105,11 @@ class StartedFilter(admin.SimpleListFilter):
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the spans of time."""
+        """Return the time spans."""
         return [(value, name) for value, (_span, name) in self.spans.items()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[RefreshToken]) -> QuerySet[RefreshToken]:
-        """Narrow the list to a span of time."""
+        """Keep the sessions of a time span."""
         value = self.value()
         if value not in self.spans:
             return queryset
@@ -117,7 +117,7 @@ class StartedFilter(admin.SimpleListFilter):
 
 
 class ClientFilter(admin.SimpleListFilter):
-    """By client: the first ones by name, and the one that is chosen; the search finds the others."""
+    """Filters by client. Offers the first clients by name and the chosen one; the search finds the others."""
 
     title = _("client")
     parameter_name = "client__id__exact"
@@ -131,12 +131,12 @@ class ClientFilter(admin.SimpleListFilter):
         return [(str(pk), name) for pk, name in clients]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[RefreshToken]) -> QuerySet[RefreshToken]:
-        """Narrow the list to a client."""
+        """Keep the sessions of a client."""
         chosen = _key(self.value())
         return queryset if chosen is None else queryset.filter(client=chosen)
 
 
 def _key(text: str | None) -> int | None:
-    """Read the key of a client; larger numbers are more than a database can compare with."""
+    """Parse the key of a client; None for larger numbers than a database can compare with."""
     key = int(text) if text is not None and re.fullmatch("[0-9]{1,19}", text) else None
     return None if key is None or key > BigIntegerField.MAX_BIGINT else key

@@ -1,4 +1,4 @@
-"""Signing keys: their life, and rotation. The private halves are shown nowhere."""
+"""Signing keys: their life cycle, and rotation. No page shows a private key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from django_ciam_token.models import SigningKey, SigningKeyState
 
 
 class RotationForm(forms.Form):
-    """How the new key is made."""
+    """How the new key is created."""
 
     algorithm = forms.ChoiceField(
         label=gettext_lazy("Algorithm"), choices=[(name, name) for name in SIGNING_ALGORITHMS]
@@ -32,20 +32,20 @@ class RotationForm(forms.Form):
 
 
 class ImmediateRotationForm(RotationForm):
-    """How it is made when there is no time to publish it first."""
+    """The same, when there is no time to publish the key first."""
 
     compromised = forms.BooleanField(
-        label=gettext_lazy("A private key was leaked"),
+        label=gettext_lazy("A private key has leaked"),
         required=False,
         help_text=gettext_lazy(
-            "Takes all older keys out of the JWK Set as well: every token that they signed is refused."
+            "Also removes all older keys from the JWK Set: every token that they signed is refused."
         ),
     )
 
 
 @admin.register(SigningKey)
 class SigningKeyAdmin(ReadOnlyAdmin):
-    """Signing keys; the private halves are shown nowhere."""
+    """Signing keys. No page shows a private key."""
 
     list_display = ("kid", "algorithm", "state", "created_at", "active_at", "retired_at", "removed_at")
     search_fields = ("kid",)
@@ -54,7 +54,7 @@ class SigningKeyAdmin(ReadOnlyAdmin):
     change_list_template = "admin/django_ciam_token/signing_keys.html"
 
     def get_urls(self) -> list[URLPattern]:
-        """Add rotation."""
+        """Add the pages that rotate and remove keys."""
         return [
             self.route("rotate/", self.rotate_view, "signingkey_rotate"),
             self.route("rotate-now/", self.rotate_now_view, "signingkey_rotate_now"),
@@ -63,19 +63,19 @@ class SigningKeyAdmin(ReadOnlyAdmin):
         ]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Return False: keys are rotated, and stay for the tokens that they signed."""
+        """Return False: keys are rotated, and kept for the tokens that they signed."""
         return False
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, key: SigningKey) -> str:
-        """Return the present state."""
+        """Return the current state."""
         state = key.state(timezone.now())
         return format_html('<span class="ciam-state ciam-state-{}">{}</span>', state.value, state.label)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the keys, their life as a picture, and what can be done."""
+        """Show the keys, their life cycle as a picture, and the actions for them."""
         now = timezone.now()
         keys = list(SigningKey.objects.defer("encrypted_private_key"))
         context = {
@@ -98,19 +98,19 @@ class SigningKeyAdmin(ReadOnlyAdmin):
         ]
 
     def rotate_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask, and publish a new key that signs later."""
+        """Ask, and publish a new key that will sign later."""
         details = [
-            _("It signs from %(lead)s after now on, when every verifier has had time to fetch it.")
+            _("The new key starts to sign %(lead)s from now, when every verifier has had time to fetch it.")
             % {"lead": ciam_settings.SIGNING_KEY_LEAD},
-            _("The present key stays in the JWK Set until the last token that it signed has expired."),
+            _("The current key stays in the JWK Set until the last token that it signed has expired."),
         ]
         return self._rotate(request, RotationForm, _("Rotate gracefully"), details, is_dangerous=False)
 
     def rotate_now_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask, and make a key that signs at once."""
+        """Ask, and create a key that signs at once."""
         details = [
-            _("Verifiers refuse the tokens that it signs until they fetch the JWK Set again."),
-            _("Only for an emergency. Otherwise rotate gracefully."),
+            _("Verifiers refuse tokens signed with the new key until they fetch the JWK Set again."),
+            _("Only for emergencies. Otherwise rotate gracefully."),
         ]
         return self._rotate(request, ImmediateRotationForm, _("Rotate now"), details, is_dangerous=True)
 
@@ -132,7 +132,7 @@ class SigningKeyAdmin(ReadOnlyAdmin):
                 request,
                 Confirmation(
                     title=title,
-                    question=_("Make a new signing key?"),
+                    question=_("Create a new signing key?"),
                     details=details,
                     form=form,
                     button=_("Yes, rotate"),
@@ -152,18 +152,18 @@ class SigningKeyAdmin(ReadOnlyAdmin):
             messages.error(request, UNCERTAIN)
             return HttpResponseRedirect(back)
         self.log_addition(request, key, title)
-        messages.success(request, _("Key %(kid)s was made.") % {"kid": key.kid})
+        messages.success(request, _("Key %(kid)s was created.") % {"kid": key.kid})
         return HttpResponseRedirect(back)
 
     def remove_retired_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask, and take the retired keys out of the JWK Set."""
+        """Ask, and remove the retired keys from the JWK Set."""
         self.require(self.may(request, "rotate"))
         back = self.url("signingkey_changelist")
         now = timezone.now()
         keys = SigningKey.objects.defer("encrypted_private_key")
         retired = [key for key in keys if key.state(now) is SigningKeyState.RETIRED]
         if not retired:
-            messages.info(request, _("There is no retired key."))
+            messages.info(request, _("There are no retired keys."))
             return HttpResponseRedirect(back)
         named = request.POST.getlist("kid")
         if not is_confirmed(request) or not named:
@@ -171,12 +171,12 @@ class SigningKeyAdmin(ReadOnlyAdmin):
                 request,
                 Confirmation(
                     title=_("Remove retired keys"),
-                    question=_("Take the retired keys out of the JWK Set now: %(kids)s?")
+                    question=_("Remove these retired keys from the JWK Set now: %(kids)s?")
                     % {"kids": ", ".join(key.kid for key in retired)},
-                    details=[_("Tokens that they signed and that have not expired yet are refused.")],
+                    details=[_("Tokens that they signed are then refused, even if they have not expired.")],
                     button=_("Yes, remove them"),
                     cancel_url=back,
-                    # Those that were named, not one that was retired in the meantime.
+                    # The keys in the question, not one that was retired meanwhile.
                     hidden=[("kid", key.kid) for key in retired],
                 ),
             )

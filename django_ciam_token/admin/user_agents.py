@@ -1,7 +1,7 @@
-"""Saying in two words which device a session is on.
+"""Naming the device of a session in two words.
 
-A handful of rules for what most people use; whoever wants to know more reads the header itself, which
-the session's page has. Nothing is decided by it.
+A few rules for the most common devices. For more detail, the page of a session shows the header itself. No
+decision depends on it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 from django.utils.translation import gettext as _
 
-# In this order: most browsers claim to be others as well.
+# The order matters: most browsers also claim to be others.
 _PROGRAMS: Final = (
     ("Edge", re.compile(r"\bEdg(?:e|A|iOS)?/(\d+)")),
     ("Opera", re.compile(r"\b(?:OPR|OPX)/(\d+)")),
@@ -29,12 +29,12 @@ _SYSTEMS: Final = (
     ("macOS", re.compile(r"\bMac(?: OS X|intosh)\b|\bDarwin/")),
     ("Linux", re.compile(r"\bLinux\b")),
 )
-# "okhttp/4.12.0", "MyApp/3.2 CFNetwork/…": libraries and applications name themselves first.
+# "okhttp/4.12.0", "MyApp/3.2 CFNetwork/…": libraries and applications put their own name first.
 _PRODUCT: Final = re.compile(r"([A-Za-z][\w .-]{0,38}?)/(\d+(?:\.\d+)?)")
 
 
 def describe(user_agent: str) -> str:
-    """Return such as "Chrome 130 · Windows", "okhttp 4.12", or the beginning of what is not known."""
+    """Return for example "Chrome 130 · Windows" or "okhttp 4.12"; for an unknown header its beginning."""
     if not user_agent:
         return _("unknown")
     parts = [part for part in (_program(user_agent), _system(user_agent)) if part]

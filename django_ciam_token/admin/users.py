@@ -1,4 +1,4 @@
-"""What a site can mix into the admin page of its users."""
+"""A mixin for the admin page of a site's users."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class SessionsOfUserMixin(_ModelAdmin):
     """
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Add what is shown of the sessions."""
+        """Add the fields that show sessions."""
         return (*super().get_readonly_fields(request, obj), *_FIELDS)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Add the sessions at the end of the page of an existing user, for who may see them."""
-        # An admin without fieldsets of its own shows all read-only fields; or it has a place for these.
+        """Add the sessions at the end of an existing user's page, if the operator may see them."""
+        # An admin without fieldsets shows all read-only fields; one with fieldsets may already include these.
         fieldsets: Any = super().get_fieldsets(request, obj)
         allowed = self._fields_of_sessions(request, obj)
         fieldsets = [(title, _without(options, set(_FIELDS) - set(allowed))) for title, options in fieldsets]
@@ -67,7 +67,7 @@ class SessionsOfUserMixin(_ModelAdmin):
 
     @admin.display(description=gettext_lazy("sign out"))
     def ciam_sign_out(self, user: Any) -> SafeString:
-        """Return a link to the page that asks before it ends them all."""
+        """Return a link to the page that ends them all after confirmation."""
         page = self._url("refreshtoken_sign_out", quote(user.pk))
         return format_html('<a href="{}">{}</a>', page, _("Sign out everywhere"))
 
@@ -76,7 +76,7 @@ class SessionsOfUserMixin(_ModelAdmin):
 
 
 def _without(options: dict[str, Any], names: set[str]) -> dict[str, Any]:
-    """Leave fields out of a fieldset, of which several may share a line."""
+    """Remove fields from a fieldset. Several fields may share a line."""
     kept: list[Any] = []
     for field in options["fields"]:
         line = field if isinstance(field, (list, tuple)) else [field]

@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
             name='SecurityEvent',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('event', models.CharField(choices=[('issued', 'first tokens issued'), ('replayed', 'answer given again'), ('reuse_detected', 'superseded refresh token used'), ('revoked', 'revoked'), ('client_auth_failed', 'client authentication failed'), ('key_rotated', 'signing key rotated'), ('secret_rotated', 'client secret rotated')], max_length=20, verbose_name='event')),
+                ('event', models.CharField(choices=[('issued', 'first tokens issued'), ('replayed', 'answer repeated'), ('reuse_detected', 'superseded refresh token used'), ('revoked', 'revoked'), ('client_auth_failed', 'client authentication failed'), ('key_rotated', 'signing key rotated'), ('secret_rotated', 'client secret rotated')], max_length=20, verbose_name='event')),
                 ('at', models.DateTimeField(db_index=True, default=django.utils.timezone.now, verbose_name='time')),
                 ('client_id', models.CharField(blank=True, max_length=100, verbose_name='client_id')),
                 ('user_id', models.CharField(blank=True, max_length=64, verbose_name='user')),
@@ -44,6 +44,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='client',
             name='may_introspect',
-            field=models.BooleanField(default=False, help_text='For resource servers: it may ask about tokens of other applications as well.', verbose_name='may introspect all tokens'),
+            field=models.BooleanField(default=False, help_text='For resource servers: the client may also introspect tokens of other applications.', verbose_name='may introspect all tokens'),
         ),
     ]

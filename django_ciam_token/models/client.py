@@ -53,10 +53,10 @@ def validate_scope(value: str) -> None:
     try:
         unknown = [name for name in scopes.parse(value) if name not in ciam_settings.SCOPES]
     except InvalidScope:
-        raise ValidationError(_("Write scope names separated by single spaces.")) from None
+        raise ValidationError(_("Enter scope names separated by single spaces.")) from None
     if unknown:
         raise ValidationError(
-            _("Unknown scope %(unknown)s. The site knows: %(known)s."),
+            _("Unknown scope %(unknown)s. This site defines: %(known)s."),
             params={"unknown": ", ".join(unknown), "known": ", ".join(ciam_settings.SCOPES)},
         )
 
@@ -66,7 +66,7 @@ def validate_origins(value: str) -> None:
     for origin in value.split():
         if not _ORIGIN.fullmatch(origin) or origin.endswith(_DEFAULT_PORTS[origin.partition(":")[0]]):
             raise ValidationError(
-                _("%(origin)s is not an origin; write it like https://app.example.com"),
+                _("%(origin)s is not an origin. Write it like this: https://app.example.com"),
                 params={"origin": origin},
             )
 
@@ -74,7 +74,7 @@ def validate_origins(value: str) -> None:
 def validate_lifetime(value: timedelta) -> None:
     """Accept only finite lifetimes of at least a second: JWTs count whole seconds."""
     if not timedelta(seconds=1) <= value <= timedelta(days=3660):
-        raise ValidationError(_("A lifetime is at least a second and at most ten years."))
+        raise ValidationError(_("A lifetime must be between one second and ten years."))
 
 
 def validate_grace_period(value: timedelta) -> None:
@@ -120,7 +120,7 @@ class Client(models.Model):
         choices=ApplicationType.choices,
         help_text=_(
             "Web and machine-to-machine applications run on a server and get a secret. Single-page and "
-            "mobile applications can't keep one."
+            "mobile applications can't keep a secret."
         ),
     )
     scope = models.TextField(
@@ -128,13 +128,14 @@ class Client(models.Model):
         default=default_scope,
         validators=[validate_scope],
         help_text=_(
-            "Names separated by spaces. A session that was granted a scope you take away can't be refreshed."
+            "Names separated by spaces. If you remove a scope, sessions that were granted it can no longer "
+            "be refreshed."
         ),
     )
     is_active = models.BooleanField(
         _("active"),
         default=True,
-        help_text=_("An application that is switched off can't refresh any token."),
+        help_text=_("A disabled application can't refresh tokens."),
     )
     refresh_tokens_enabled = models.BooleanField(_("refresh tokens enabled"), default=True)
 
@@ -149,14 +150,14 @@ class Client(models.Model):
         null=True,
         blank=True,
         validators=[validate_lifetime],
-        help_text=_("How long a refresh token may lie unused. Every refresh begins it anew."),
+        help_text=_("How long a refresh token may stay unused. Every refresh restarts this time."),
     )
     session_lifetime = models.DurationField(
         _("session lifetime"),
         null=True,
         blank=True,
         validators=[validate_lifetime],
-        help_text=_("The end of a session, however busy it is, counted from its first tokens."),
+        help_text=_("How long a session lasts from its first tokens, however often it is refreshed."),
     )
     refresh_token_grace_period = models.DurationField(
         _("grace period"),
@@ -164,26 +165,28 @@ class Client(models.Model):
         blank=True,
         validators=[validate_grace_period],
         help_text=_(
-            "How long the predecessor of a refresh token is answered with the same successor again. "
-            "0 is strict one-time use: an application that asks twice is signed out."
+            "How long the previous refresh token, when used again, gets the same successor again. "
+            "0 means strict one-time use: an application that uses a token twice is signed out."
         ),
     )
     audience = models.CharField(
         _("audience"),
         max_length=255,
         blank=True,
-        help_text=_("The aud of access tokens; the client_id if empty."),
+        help_text=_("The aud of access tokens. If empty, the client_id."),
     )
     allowed_origins = models.TextField(
         _("allowed origins"),
         blank=True,
         validators=[validate_origins],
-        help_text=_("Where a browser may call from, such as https://app.example.com, separated by spaces."),
+        help_text=_(
+            "Origins from which browsers may call, for example https://app.example.com, separated by spaces."
+        ),
     )
     may_introspect = models.BooleanField(
         _("may introspect all tokens"),
         default=False,
-        help_text=_("For resource servers: it may ask about tokens of other applications as well."),
+        help_text=_("For resource servers: the client may also introspect tokens of other applications."),
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
 
@@ -200,9 +203,11 @@ class Client(models.Model):
         """Refuse a machine whose ``sub``, its client_id, could be that of a user (RFC 9700 §4.15)."""
         super().clean()
         if self.application_type == ApplicationType.M2M and self.client_id.isdigit():
-            raise ValidationError(
-                {"client_id": _("A machine's client_id of digits only could be taken for a user's number.")}
+            message = _(
+                "The client_id of a machine must not consist of digits only: it could be mistaken for a "
+                "user's primary key."
             )
+            raise ValidationError({"client_id": message})
 
     @property
     def must_have_secret(self) -> bool:

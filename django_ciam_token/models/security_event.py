@@ -11,7 +11,7 @@ class EventType(models.TextChoices):
     """The events that the audit trail records; an ordinary refresh is not one of them."""
 
     ISSUED = "issued", _("first tokens issued")
-    REPLAYED = "replayed", _("answer given again")
+    REPLAYED = "replayed", _("answer repeated")
     REUSE_DETECTED = "reuse_detected", _("superseded refresh token used")
     REVOKED = "revoked", _("revoked")
     CLIENT_AUTHENTICATION_FAILED = "client_auth_failed", _("client authentication failed")

@@ -1,4 +1,4 @@
-"""What the templates of the admin pages load."""
+"""Template tags of the admin pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ register = template.Library()
 
 @register.inclusion_tag("admin/django_ciam_token/overview.html", takes_context=True)
 def ciam_overview(context: Context) -> dict[str, Any]:
-    """Show the figures of the token service, to operators who may see sessions."""
+    """Show the figures of the token service to operators who may see sessions."""
     request = context.get("request")
     user = getattr(request, "user", None)
     if user is None or not user.has_perm("django_ciam_token.view_refreshtoken"):

@@ -27,7 +27,7 @@ def chromium() -> Iterator[Any]:
         pytest.fail("There is no chromium; install it with: apt-get install chromium")
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
     with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
-        # Playwright's synchronous interface runs an event loop in this thread, which the ORM would refuse.
+        # Playwright's synchronous interface runs an event loop in this thread, which the ORM would reject.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         browser = playwright.chromium.launch(executable_path=executable, args=arguments)
         yield browser
@@ -36,7 +36,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def page(chromium: Any, live_server: Any) -> Iterator[Any]:
-    """A window of its own; whatever the pages log as an error fails the test."""
+    """A new window. Any error that a page logs fails the test."""
     context = chromium.new_context(base_url=live_server.url, viewport=DESKTOP, locale="en-GB")
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
@@ -45,7 +45,7 @@ def page(chromium: Any, live_server: Any) -> Iterator[Any]:
     page.on("pageerror", lambda error: errors.append(str(error)))
 
     def hear(message: Any) -> None:
-        # A refused page is said on the console as well, and is what some tests are about.
+        # The console reports a refused page too, and some tests expect one.
         is_expected = "status of 403" in message.text or message.location["url"].endswith("favicon.ico")
         if message.type == "error" and not is_expected:
             errors.append(f"{message.text} {message.location['url']}")
@@ -73,7 +73,7 @@ def signed_in(page: Any, live_server: Any) -> Callable[[str], Any]:
 
 @pytest.fixture
 def shoot() -> Callable[[Any, str], None]:
-    """Keep pictures of a page: light, dark, and as wide as a phone."""
+    """Save screenshots of a page: light, dark, and as wide as a phone."""
     folder = Path(os.environ.get("CIAM_SCREENSHOTS", ".ci/reports/screenshots"))
 
     def shoot(page: Any, name: str) -> None:

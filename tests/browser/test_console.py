@@ -22,7 +22,7 @@ SECRET = re.compile(r"ciam_cs_[\w-]{43}")
 
 @pytest.fixture(autouse=True)
 def _key():
-    # Tests with real transactions empty every table, the one that `migrate` filled included.
+    # Tests with real transactions empty every table, including the one that `migrate` has filled.
     ensure_first_key(using="default")
 
 
@@ -74,7 +74,7 @@ def test_a_new_clients_secret_is_shown_once_and_refreshes(signed_in, shoot):
     page.get_by_text("There is no secret to show").wait_for()
 
 
-def test_a_secret_is_replaced_and_the_old_one_works_on(signed_in, shoot):
+def test_a_secret_is_replaced_and_the_old_one_stays_valid(signed_in, shoot):
     client = ClientFactory(name="Customer portal")
     tokens = issue_tokens(client=client, user=UserFactory())
     page = signed_in(operator())
@@ -82,13 +82,13 @@ def test_a_secret_is_replaced_and_the_old_one_works_on(signed_in, shoot):
     page.goto(url("client_change", client.pk))
     shoot(page, "client-change")
     page.get_by_role("link", name="New secret").click()
-    page.get_by_label("The present secret works on for").select_option(label="a day")
+    page.get_by_label("How long the current secret stays valid").select_option(label="a day")
     shoot(page, "client-replace-secret")
-    page.get_by_role("button", name="Yes, make a new secret").click()
+    page.get_by_role("button", name="Yes, create a new secret").click()
 
     page.wait_for_url("**/new-secret/")
     [new] = secrets_on(page)
-    page.get_by_text("The secret before it works until").wait_for()
+    page.get_by_text("The previous secret stays valid until").wait_for()
     answer = refresh(client.client_id, client.plain_secret, tokens["refresh_token"])
     assert answer.status_code == 200
     assert refresh(client.client_id, new, answer.json()["refresh_token"]).status_code == 200
@@ -208,7 +208,7 @@ def test_the_overview_and_the_lists_are_readable(signed_in, shoot):
     shoot(page, "clients")
 
 
-def test_who_may_only_view_sees_no_button_that_fails(signed_in):
+def test_an_operator_who_may_only_view_sees_no_button_that_fails(signed_in):
     client = ClientFactory()
     alice = UserFactory(username="alice")
     issue_tokens(client=client, user=alice)

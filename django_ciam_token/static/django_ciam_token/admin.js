@@ -1,4 +1,4 @@
-/* Buttons that copy what data-ciam-copy says, or the text of the element that data-ciam-copy-from names. */
+/* Buttons that copy the value of data-ciam-copy, or the text of the element with the id in data-ciam-copy-from. */
 "use strict";
 
 (function () {
@@ -6,7 +6,7 @@
         if (navigator.clipboard && window.isSecureContext) {
             return navigator.clipboard.writeText(text);
         }
-        // A site under development has no TLS, and then no clipboard of the modern kind.
+        // Without TLS, as in development, browsers don't offer the clipboard API.
         const area = document.createElement("textarea");
         area.value = text;
         area.className = "visually-hidden";

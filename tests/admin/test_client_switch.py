@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import OperationalError
+
+from django_ciam_token.models import Client
+from tests.factories import ClientFactory
+from tests.operators import url
+
+pytestmark = pytest.mark.django_db
+
+LIST = "client_changelist"
+
+
+def test_a_client_is_disabled_and_enabled_after_confirmation(operator, web_client):
+    page = url("client_switch", web_client.pk)
+    for asked, is_active in (("off", False), ("on", True)):
+        assert f'name="switch" value="{asked}"' in operator.get(page).content.decode()
+        operator.post(page, {"confirmed": "yes", "switch": asked})
+        web_client.refresh_from_db()
+        assert web_client.is_active is is_active
+    operator.post(page, {"confirmed": "yes", "switch": "on"})  # Twice: nothing to write or log.
+    operator.post(page, {"confirmed": "yes"})  # Neither: asked again.
+    assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == [
+        "Disabled.",
+        "Enabled.",
+    ]
+
+
+@pytest.mark.parametrize(("action", "is_active"), [("disable", False), ("enable", True)])
+def test_selected_clients_are_switched_after_confirmation(operator, action, is_active):
+    selected = [ClientFactory(is_active=not is_active) for _ in range(2)]
+    form = {"action": action, "_selected_action": [client.pk for client in selected]}
+    other = ClientFactory()
+
+    assert selected[0].name in operator.post(url(LIST), form).content.decode()
+    assert Client.objects.filter(is_active=not is_active).exists()
+    operator.post(url(LIST), {**form, "confirmed": "yes"})
+
+    assert Client.objects.filter(is_active=is_active).exclude(pk=other.pk).count() == 2
+    assert LogEntry.objects.count() == 2
+
+
+def test_a_switch_during_a_database_failure_is_reported(operator, web_client, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(LogEntry.objects, "log_actions", fail)
+
+    form = {"confirmed": "yes", "switch": "off"}
+    page = operator.post(url("client_switch", web_client.pk), form, follow=True)
+
+    assert "The change may have been made all the same" in page.content.decode()
+    web_client.refresh_from_db()
+    assert web_client.is_active
