@@ -253,7 +253,9 @@ _active_key: Final = key_set.active_key
 
 def _active_or_oldest_key(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
     known = list(keys)
-    return _active_key(known, now) or min(known, key=lambda key: key.active_at, default=None)
+    if any(key.active_at <= now for key in known):
+        return _active_key(known, now)
+    return min(known, key=lambda key: key.active_at, default=None)
 
 
 def _checked(scope: str) -> str:

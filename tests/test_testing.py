@@ -450,12 +450,21 @@ def test_a_key_that_is_removed_in_the_future_is_there_in_the_present():
 
 
 @pytest.mark.django_db
-def test_without_a_key_there_is_none_on_a_journey_either(spa, user):
+def test_without_a_key_there_is_none_on_a_journey_either():
     SigningKey.objects.all().delete()
     key_set.forget()
 
     with time_travel(-DAY):
         assert key_set.active_key([], timezone.now()) is None
+
+
+@pytest.mark.django_db
+def test_a_key_that_was_retired_does_not_sign_in_the_future():
+    SigningKey.objects.update(retired_at=timezone.now())
+    keys = SigningKey.objects.all()
+
+    with time_travel(DAY):
+        assert key_set.active_key(keys, timezone.now()) is None
 
 
 # Other ways to move the clock of the process.
