@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -31,6 +31,7 @@ _SHORTEST_SECRET: Final = 32
 def register() -> None:
     """Register the checks with Django."""
     checks.register(check_settings, Tags.security)
+    checks.register(check_deployment, Tags.security, deploy=True)
     checks.register(check_signing_keys, Tags.database)
 
 
@@ -44,10 +45,27 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         *_check_names(names),
         *_check_values(),
         *_check_issuer(),
-        *_check_secrets(),
+        *_warn_of_secrets(),
         *_check_lead(),
         *_check_subject(),
     ]
+
+
+def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Check what is an error on a deployed site, though good enough for development and tests.
+
+    DEBUG does not tell which of them a site is: test runners set it to False.
+    """
+    try:
+        issuer = site_values().get("ISSUER")
+    except ImproperlyConfigured:
+        return []  # Reported by the check of settings.
+    found: list[CheckMessage] = []
+    if _is_issuer(issuer) and not _is_https(issuer):
+        found.append(_error("E005", _not_https(issuer), "RFC 8414 §2 requires one."))
+    if _has_short_secret():
+        found.append(_error("E006", _SHORT_SECRET, _LENGTHEN_IT))
+    return found
 
 
 def check_signing_keys(
@@ -135,11 +153,11 @@ def _check_issuer() -> Iterator[CheckMessage]:
             "Set it to the site's address, such as 'https://id.example.com'. It goes into every token.",
         )
     elif isinstance(issuer, str) and not _is_issuer(issuer):
-        yield _error(
-            "E005",
-            f"CIAM_TOKEN['ISSUER'] is {issuer!r}, which is not an https URL without query and fragment.",
-            "RFC 8414 §2 requires one. With DEBUG = True http is accepted as well.",
-        )
+        hint = "RFC 8414 §2 requires one. For development and tests http is accepted as well."
+        yield _error("E005", _not_https(issuer), hint)
+    elif _is_issuer(issuer) and not _is_https(issuer) and not settings.DEBUG:
+        hint = "RFC 8414 §2 requires one. It is an error under `check --deploy`."
+        yield _warning("W008", _not_https(issuer), hint)
 
 
 def _check_subject() -> Iterator[CheckMessage]:
@@ -153,27 +171,37 @@ def _check_subject() -> Iterator[CheckMessage]:
         )
 
 
-def _is_issuer(issuer: str) -> bool:
+def _is_issuer(issuer: Any) -> TypeGuard[str]:
+    """Tell whether it may be the issuer of a site that is being developed."""
     try:
         parts = urlsplit(issuer)
-    except ValueError:
+    except (ValueError, TypeError, AttributeError):
         return False
-    schemes = ("https", "http") if settings.DEBUG else ("https",)
-    return parts.scheme in schemes and bool(parts.netloc) and not re.search(r"[\s?#]", issuer)
+    return parts.scheme in ("https", "http") and bool(parts.netloc) and not re.search(r"[\s?#]", issuer)
 
 
-def _check_secrets() -> Iterator[CheckMessage]:
+def _is_https(issuer: str) -> bool:
+    return urlsplit(issuer).scheme == "https"
+
+
+def _not_https(issuer: str) -> str:
+    return f"CIAM_TOKEN['ISSUER'] is {issuer!r}, which is not an https URL without query and fragment."
+
+
+_SHORT_SECRET: Final = f"A secret that protects tokens is shorter than {_SHORTEST_SECRET} characters."
+_LENGTHEN_IT: Final = "Make SECRET_KEY, its fallbacks or CIAM_TOKEN['SECRETS'] long and random."
+
+
+def _warn_of_secrets() -> Iterator[CheckMessage]:
+    if _has_short_secret():
+        yield _warning("W001", _SHORT_SECRET, _LENGTHEN_IT)
+
+
+def _has_short_secret() -> bool:
     try:
-        secrets = ciam_settings.SECRETS
+        return any(len(secret) < _SHORTEST_SECRET for secret in ciam_settings.SECRETS)
     except ImproperlyConfigured:
-        return  # Reported with the other values.
-    if any(len(secret) < _SHORTEST_SECRET for secret in secrets):
-        message = f"A secret that protects tokens is shorter than {_SHORTEST_SECRET} characters."
-        hint = "Make SECRET_KEY, its fallbacks or CIAM_TOKEN['SECRETS'] long and random."
-        if settings.DEBUG:
-            yield _warning("W001", message, hint)
-        else:
-            yield _error("E006", message, hint)
+        return False  # Reported with the other values.
 
 
 def _check_lead() -> Iterator[CheckMessage]:

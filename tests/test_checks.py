@@ -13,7 +13,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from django_ciam_token import checks
-from django_ciam_token.checks import check_settings, check_signing_keys
+from django_ciam_token.checks import check_deployment, check_settings, check_signing_keys
 from django_ciam_token.conf import option_names
 from django_ciam_token.keys import signing_keys
 from django_ciam_token.models import SigningKey
@@ -28,12 +28,18 @@ def messages(*, debug=False, **values):
         return check_settings(None)
 
 
+def deployment_messages(*, debug=False, **values):
+    with override_settings(CIAM_TOKEN={"ISSUER": ISSUER, **values}, DEBUG=debug):
+        return check_deployment(None)
+
+
 def database_messages():
     return check_signing_keys(None, databases=["default"])
 
 
 def test_a_correct_configuration_reports_nothing():
     assert check_settings(None) == []
+    assert check_deployment(None) == []
 
 
 def test_a_site_with_many_valid_settings_reports_nothing():
@@ -143,12 +149,17 @@ def test_e004_an_unknown_setting_without_a_suggestion():
     ]
 
 
+def not_https(issuer):
+    return f"CIAM_TOKEN['ISSUER'] is {issuer!r}, which is not an https URL without query and fragment."
+
+
 @pytest.mark.parametrize(
     "issuer",
     [
-        "http://id.example.com",
         "id.example.com",
         "https://",
+        "http://",
+        "http://id.example.com?tenant=1",
         "https:///path",
         "https://id.example.com?tenant=1",
         "https://id.example.com/#top",
@@ -161,14 +172,16 @@ def test_e004_an_unknown_setting_without_a_suggestion():
         "https://id.example.com\n",
     ],
 )
-def test_e005_the_issuer_is_not_an_https_url_without_query_and_fragment(issuer):
-    assert messages(ISSUER=issuer) == [
-        Error(
-            f"CIAM_TOKEN['ISSUER'] is {issuer!r}, which is not an https URL without query and fragment.",
-            hint="RFC 8414 §2 requires one. With DEBUG = True http is accepted as well.",
-            id="django_ciam_token.E005",
-        )
-    ]
+def test_e005_the_issuer_is_no_https_url_without_query_and_fragment(issuer):
+    expected = Error(
+        not_https(issuer),
+        hint="RFC 8414 §2 requires one. For development and tests http is accepted as well.",
+        id="django_ciam_token.E005",
+    )
+
+    assert messages(ISSUER=issuer) == [expected]
+    assert messages(ISSUER=issuer, debug=True) == [expected]
+    assert deployment_messages(ISSUER=issuer) == []  # Reported already.
 
 
 @pytest.mark.parametrize(
@@ -178,35 +191,60 @@ def test_an_https_issuer_may_have_a_port_and_a_path(issuer):
     assert messages(ISSUER=issuer) == []
 
 
-def test_an_http_issuer_is_for_development_only():
-    assert messages(ISSUER="http://127.0.0.1:8000", debug=True) == []
-    assert [message.id for message in messages(ISSUER="ftp://127.0.0.1", debug=True)] == [
-        "django_ciam_token.E005"
+@pytest.mark.parametrize("debug", [True, False])
+def test_e005_an_http_issuer_is_an_error_on_a_deployed_site(debug):
+    assert deployment_messages(ISSUER="http://id.example.com", debug=debug) == [
+        Error(
+            not_https("http://id.example.com"),
+            hint="RFC 8414 §2 requires one.",
+            id="django_ciam_token.E005",
+        )
     ]
+
+
+def test_w008_an_http_issuer_is_good_enough_for_tests():
+    assert messages(ISSUER="http://localhost:8000") == [
+        CheckWarning(
+            not_https("http://localhost:8000"),
+            hint="RFC 8414 §2 requires one. It is an error under `check --deploy`.",
+            id="django_ciam_token.W008",
+        )
+    ]
+    assert messages(ISSUER="http://localhost:8000", debug=True) == []
 
 
 SHORT_SECRET = "A secret that protects tokens is shorter than 32 characters."
 SHORT_SECRET_HINT = "Make SECRET_KEY, its fallbacks or CIAM_TOKEN['SECRETS'] long and random."
 
 
+@pytest.mark.parametrize("debug", [True, False])
 @pytest.mark.parametrize("secrets", [["s" * 31], [GOOD_SECRET, "short"], [""]])
-def test_e006_a_secret_is_too_short(secrets):
-    assert messages(SECRETS=secrets) == [
+def test_e006_a_secret_is_too_short_for_a_deployed_site(secrets, debug):
+    assert deployment_messages(SECRETS=secrets, debug=debug) == [
         Error(SHORT_SECRET, hint=SHORT_SECRET_HINT, id="django_ciam_token.E006")
     ]
 
 
-def test_e006_secret_key_itself_is_too_short():
-    with override_settings(SECRET_KEY="short"):
-        assert [message.id for message in messages()] == ["django_ciam_token.E006"]
-    with override_settings(SECRET_KEY_FALLBACKS=["short"]):
-        assert [message.id for message in messages()] == ["django_ciam_token.E006"]
-
-
-def test_w001_a_secret_is_too_short_while_debugging():
-    assert messages(SECRETS=["short"], debug=True) == [
+@pytest.mark.parametrize("debug", [True, False])
+@pytest.mark.parametrize("secrets", [["s" * 31], [GOOD_SECRET, "short"], [""]])
+def test_w001_a_secret_is_too_short(secrets, debug):
+    assert messages(SECRETS=secrets, debug=debug) == [
         CheckWarning(SHORT_SECRET, hint=SHORT_SECRET_HINT, id="django_ciam_token.W001")
     ]
+
+
+def test_secret_key_itself_is_too_short():
+    for short in ({"SECRET_KEY": "short"}, {"SECRET_KEY_FALLBACKS": ["short"]}):
+        with override_settings(**short):
+            assert [message.id for message in messages()] == ["django_ciam_token.W001"]
+            assert [message.id for message in deployment_messages()] == ["django_ciam_token.E006"]
+
+
+@pytest.mark.parametrize("written", [["ISSUER"], {}, {"ISSUER": 5}, {"ISSUER": ISSUER, "SECRETS": "one"}])
+def test_what_the_check_of_settings_reports_is_not_reported_again_of_a_deployed_site(written):
+    with override_settings(CIAM_TOKEN=written):
+        assert check_settings(None) != []
+        assert check_deployment(None) == []
 
 
 def test_e007_a_key_would_sign_before_every_verifier_knows_it():
@@ -348,6 +386,7 @@ def test_the_checks_are_registered_once():
 
     assert registered.count(checks.check_settings) == 1
     assert registered.count(checks.check_signing_keys) == 1
+    assert list(registry.registry.deployment_checks).count(checks.check_deployment) == 1
 
 
 @pytest.mark.django_db

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import django_ciam_token
+
 MANAGE = Path(__file__).resolve().parent.parent / "example_project" / "manage.py"
 
 
@@ -19,6 +21,8 @@ def manage(tmp_path):
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("DJANGO", "CIAM"))
     }
+    # The package that these tests import, however it was installed.
+    environment["PYTHONPATH"] = str(Path(django_ciam_token.__file__).resolve().parent.parent)
     environment["DATABASE_URL"] = f"sqlite:///{tmp_path / 'example.sqlite3'}"
 
     def run(*arguments):
@@ -54,3 +58,10 @@ def test_the_example_passes_the_checks_and_has_no_missing_migration(manage):
     for arguments in (("check", "--database", "default"), ("makemigrations", "--check", "--dry-run")):
         result = manage(*arguments)
         assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_example_s_own_tests_pass(manage):
+    tests = manage("test", "portal")
+
+    assert tests.returncode == 0, tests.stderr
+    assert "Ran 2 tests" in tests.stderr

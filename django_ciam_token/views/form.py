@@ -11,7 +11,10 @@ from rest_framework.parsers import BaseParser
 
 from django_ciam_token.errors import ContentTooLarge, InvalidRequest, LengthRequired, UnsupportedContent
 
-SEND_A_FORM: Final = "send a form: Content-Type application/x-www-form-urlencoded"
+SEND_A_FORM: Final = (
+    "send a form: Content-Type application/x-www-form-urlencoded "
+    "(in tests: django_ciam_token.testing.post_form)"
+)
 LARGEST_BODY: Final = 16 * 1024
 _MOST_FIELDS: Final = 100
 # The two parameters that later RFCs allow a client to repeat (RFC 8707 §2, RFC 8693 §2.1). They are unused.

@@ -47,7 +47,10 @@ def test_create_client_says_that_the_secret_is_shown_once(run):
         (["--client-id", "a b"], "client_id: Use only letters"),
         (["--client-id", ""], "client_id: This field cannot be blank"),
         (["--client-id", "taken"], "client_id: Client with this Client_id already exists"),
-        (["--scope", "openid admin"], "scope: Unknown scope admin. This site defines: openid, profile, email."),
+        (
+            ["--scope", "openid admin"],
+            "scope: Unknown scope admin. This site defines: openid, profile, email.",
+        ),
         (["--scope", "openid  profile"], "scope: Enter scope names separated by single spaces."),
     ],
 )
