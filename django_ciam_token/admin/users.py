@@ -38,6 +38,11 @@ class SessionsOfUserMixin(_ModelAdmin):
         class MyUserAdmin(SessionsOfUserMixin, UserAdmin): ...
     """
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Shorten what is listed before users are deleted: one may have thousands of sessions."""
+        listed, count, lacking, protected = super().get_deleted_objects(objs, request)
+        return _shortened(listed), count, lacking, protected
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Add the fields that show sessions."""
         return (*super().get_readonly_fields(request, obj), *_FIELDS)
@@ -73,6 +78,13 @@ class SessionsOfUserMixin(_ModelAdmin):
 
     def _url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:django_ciam_token_{name}", args=args, current_app=self.admin_site.name)
+
+
+def _shortened(nested: list[Any]) -> list[Any]:
+    """Cut every list within Django's nested list of objects to a length that can be read."""
+    kept = [_shortened(item) if isinstance(item, list) else item for item in nested[:_MOST]]
+    rest = sum(not isinstance(item, list) for item in nested[_MOST:])
+    return [*kept, _("… and %(count)d more") % {"count": rest}] if rest else kept
 
 
 def _without(options: dict[str, Any], names: set[str]) -> dict[str, Any]:

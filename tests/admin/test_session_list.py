@@ -4,6 +4,8 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
 from django.utils import timezone
 
 from django_ciam_token.admin import paging, session_list
@@ -132,3 +134,26 @@ def test_the_keys_of_new_sessions_are_not_below_the_bound_of_their_time():
 
     assert uuid7() >= before > lowest_uuid7(timezone.now() - timedelta(seconds=1))
     assert uuid.UUID(int=0) == lowest_uuid7(timezone.now().replace(year=1969))
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="only PostgreSQL has such collations")
+def test_user_names_with_a_nondeterministic_collation_are_compared_as_a_whole(
+    operator, web_client, monkeypatch
+):
+    """What Django advises for names that do not differ in case; PostgreSQL refuses LIKE on such a column."""
+    issue_tokens(client=web_client, user=UserFactory(username="Alice"))
+    options = "provider = icu, locale = 'und-u-ks-level2', deterministic = false"
+    column = "ALTER TABLE auth_user ALTER username TYPE varchar(150)"
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE COLLATION IF NOT EXISTS any_case ({options})")
+        cursor.execute("DROP INDEX IF EXISTS auth_user_username_6821ab7c_like")
+        cursor.execute(f"{column} COLLATE any_case")
+    monkeypatch.setattr(get_user_model()._meta.get_field("username"), "db_collation", "any_case")
+    try:
+        page = operator.get(url(LIST), {"q": "aLiCe"})
+        assert page.status_code == 200
+        assert "Alice" in page.content.decode()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f'{column} COLLATE "default"')

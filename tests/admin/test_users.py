@@ -10,7 +10,7 @@ from django.test import RequestFactory
 from django.urls import reverse
 
 from django_ciam_token.admin import SessionsOfUserMixin
-from tests.factories import UserFactory
+from tests.factories import UserFactory, make_sessions
 from tests.operators import url
 
 pytestmark = pytest.mark.django_db
@@ -76,3 +76,13 @@ def test_the_page_of_a_user_shows_only_what_the_operator_may_see(session, user, 
     stranger.force_login(operator)
     page = stranger.get(reverse("admin:auth_user_change", args=[user.pk])).content.decode()
     assert str(session.pk) not in page
+
+
+def test_deleting_a_user_with_thousands_of_sessions_lists_a_few(operator, web_client, user):
+    make_sessions(3_000, web_client, user)
+
+    page = operator.get(reverse("admin:auth_user_delete", args=[user.pk])).content.decode()
+
+    assert "… and 2980 more" in page
+    assert "Sessions: 3000" in page  # The count is that of all.
+    assert len(page) < 30_000
