@@ -37,6 +37,10 @@ class NotGenuine(ValueError):
     """The string was not issued with any of the given keys."""
 
 
+class WrongMAC(NotGenuine):
+    """The string has the form of a token: it is forged, or the keys are not those that it was issued with."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenKey:
     """The keys derived from one of the site's secrets: one for MACs and one for successors."""
@@ -90,7 +94,7 @@ def authenticate(text: str, keys: Iterable[TokenKey]) -> GenuineToken:
     """Decode a token, and verify that one of the keys has signed it.
 
     Raises:
-        NotGenuine: the string is malformed or none of the keys signed it.
+        NotGenuine: the string is malformed, or (`WrongMAC`) none of the keys signed it.
     """
     if len(text) != _TEXT_LENGTH or not text.startswith(PREFIX):
         raise NotGenuine("not a refresh token of this version")
@@ -105,7 +109,7 @@ def authenticate(text: str, keys: Iterable[TokenKey]) -> GenuineToken:
         raise NotGenuine("not the canonical base64url")
     signed, mac = raw[:_SIGNED_BYTES], raw[_SIGNED_BYTES:]
     if not any(hmac.compare_digest(mac, _mac(signed, key)) for key in keys):
-        raise NotGenuine("the MAC is not ours")
+        raise WrongMAC("the MAC is not ours")
     return GenuineToken(
         session_id=uuid.UUID(bytes=signed[:16]),
         generation=int.from_bytes(signed[16:20], "big"),

@@ -15,12 +15,13 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import scopes, signals
 from django_ciam_token.crypto import refresh_token_string, site_keys
-from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine, TokenKey
+from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine, TokenKey, WrongMAC
 from django_ciam_token.database import outages
 from django_ciam_token.database.retry import LostRace, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant, OAuthError, UnauthorizedClient
 from django_ciam_token.grants import TokenRequest, require
+from django_ciam_token.keys import key_set
 from django_ciam_token.models import RefreshToken, RevocationReason
 from django_ciam_token.sessions import rotation
 from django_ciam_token.sessions.revocation import revoke_session
@@ -59,7 +60,9 @@ class RefreshTokenGrant:
             )
         try:
             presented = refresh_token_string.authenticate(text, keys)
-        except NotGenuine:
+        except NotGenuine as error:
+            if isinstance(error, WrongMAC):
+                key_set.current().require_right_secrets(request.now)
             raise InvalidGrant(reason="not_genuine", is_attempt=True) from None
         refresh = _Refresh(request, presented, keys[0], write_database(RefreshToken))
         try:

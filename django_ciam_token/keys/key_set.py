@@ -22,7 +22,7 @@ from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto import jose, site_keys
 from django_ciam_token.database.retry import UNAVAILABLE, retry
 from django_ciam_token.database.routing import write_database
-from django_ciam_token.errors import ServerError
+from django_ciam_token.errors import ServerError, TemporarilyUnavailable
 from django_ciam_token.models import SigningKey, SigningKeyState
 
 logger = logging.getLogger("django_ciam_token")
@@ -45,7 +45,8 @@ class KeySet:
         """Return the active key, parsed.
 
         Raises:
-            ServerError: there is no active key, or none of the site's secrets decrypts it.
+            ServerError: there is no active key.
+            TemporarilyUnavailable: none of the site's secrets decrypts it.
         """
         key = active_key(self.keys, now)
         if key is None:
@@ -57,6 +58,19 @@ class KeySet:
         if key.kid not in self.pairs:
             self.pairs[key.kid] = _parse(key)
         return self.pairs[key.kid]
+
+    def require_right_secrets(self, now: datetime) -> None:
+        """Check that the site's secrets are those that the active key was encrypted with.
+
+        A process that was started with the wrong secrets would call genuine refresh tokens forged, and
+        applications would discard their sessions.
+
+        Raises:
+            TemporarilyUnavailable: none of the secrets decrypts the active key.
+        """
+        key = active_key(self.keys, now)
+        if key is not None and key.kid not in self.pairs and not is_decryptable(key):
+            raise _wrong_secrets(key)
 
     def jwk_set(self, now: datetime) -> dict[str, list[dict[str, str]]]:
         """Return the JWK Set (RFC 7517 §5): every key that was not removed."""
@@ -155,11 +169,16 @@ def _parse(key: SigningKey) -> jose.SigningKeyPair:
     try:
         pem = site_keys.decrypt(key.encrypted_private_key, purpose=site_keys.SIGNING_KEY)
     except site_keys.Undecryptable:
-        logger.error(
-            "Signing key %s was encrypted with a secret that is no longer listed; list it again in "
-            "SECRET_KEY_FALLBACKS, or make a new key with: manage.py rotate_signing_key --now",
-            key.kid,
-            extra={"event": "signing_key_undecryptable", "kid": key.kid},
-        )
-        raise ServerError(reason="signing_key_undecryptable") from None
+        raise _wrong_secrets(key) from None
     return jose.SigningKeyPair(kid=key.kid, algorithm=key.algorithm, private_key=jose.parse_private_key(pem))
+
+
+def _wrong_secrets(key: SigningKey) -> TemporarilyUnavailable:
+    logger.error(
+        "Signing key %s was encrypted with a secret that is not listed, so requests are answered 503. Was this "
+        "process started with the wrong SECRET_KEY? List the secret again, in SECRET_KEY_FALLBACKS. Only if it "
+        "is lost for good, make a new key with: manage.py rotate_signing_key --now",
+        key.kid,
+        extra={"event": "signing_key_undecryptable", "kid": key.kid},
+    )
+    return TemporarilyUnavailable("try again with the same parameters", reason="signing_key_undecryptable")

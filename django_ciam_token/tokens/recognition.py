@@ -9,7 +9,9 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token.crypto import refresh_token_string, site_keys
-from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine
+from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine, WrongMAC
+from django_ciam_token.errors import InvalidToken
+from django_ciam_token.keys import key_set
 from django_ciam_token.tokens import access_tokens
 from django_ciam_token.tokens.access_tokens import VerifiedAccessToken
 
@@ -23,10 +25,13 @@ def recognise(token: str, *, now: datetime) -> GenuineToken | VerifiedAccessToke
 
     Raises:
         InvalidToken: it is neither, or not of this service.
-        TemporarilyUnavailable: the signing keys can't be read.
+        TemporarilyUnavailable: the signing keys can't be read, or the site has the wrong secrets.
     """
     try:
         return refresh_token_string.authenticate(token, site_keys.token_keys())
+    except WrongMAC:
+        key_set.current().require_right_secrets(now)
+        raise InvalidToken(reason="not_genuine") from None
     except NotGenuine:
         return access_tokens.verify(token, now=now)
 

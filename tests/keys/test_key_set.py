@@ -201,7 +201,7 @@ def test_without_an_active_key_nothing_is_signed(caplog):
 
 def test_a_key_that_no_secret_decrypts_signs_nothing_and_stays_published(first_key, caplog):
     with override_settings(SECRET_KEY="n" * 50):
-        with pytest.raises(ServerError) as caught:
+        with pytest.raises(TemporarilyUnavailable) as caught:
             signs(timezone.now())
 
         assert published(timezone.now()) == [first_key.kid]
