@@ -373,6 +373,7 @@ class Refresher(threading.Thread):
             connections.close_all()
 
 
+@pytest.mark.volume
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="the figures are promised for PostgreSQL")
 def test_a_great_many_sessions_are_purged_while_the_site_is_busy(web_client):
     user = UserFactory()
