@@ -1,7 +1,7 @@
 """Print what was skipped, what took how long, and as the last line the sum over all test runs.
 
-``summary.py REPORTS STATUS``: the folder REPORTS has a report of each test run (NAME.xml), what tox says of its
-environments (*.json), and how long each step took (steps.tsv). STATUS is not 0 if anything failed.
+``summary.py REPORTS STATUS``: the folder REPORTS has a report of each test run (NAME.xml), what tox says of
+its environments (*.json), and how long each step took (steps.tsv). STATUS is not 0 if anything failed.
 """  # noqa: INP001
 
 from __future__ import annotations
