@@ -372,6 +372,7 @@ class Refresher(threading.Thread):
             connections.close_all()
 
 
+@pytest.mark.volume
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="the figures are documented for PostgreSQL")
 def test_very_many_sessions_are_purged_while_the_site_is_busy(web_client):
     user = UserFactory()

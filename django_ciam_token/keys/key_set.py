@@ -175,9 +175,9 @@ def _parse(key: SigningKey) -> jose.SigningKeyPair:
 
 def _wrong_secrets(key: SigningKey) -> TemporarilyUnavailable:
     logger.error(
-        "Signing key %s was encrypted with a secret that is not listed, so requests are answered 503. Was this "
-        "process started with the wrong SECRET_KEY? List the secret again, in SECRET_KEY_FALLBACKS. Only if it "
-        "is lost for good, make a new key with: manage.py rotate_signing_key --now",
+        "Signing key %s was encrypted with a secret that is not listed, so requests are answered 503. "
+        "Was this process started with the wrong SECRET_KEY? List the secret again, in SECRET_KEY_FALLBACKS. "
+        "Only if it is lost for good, make a new key with: manage.py rotate_signing_key --now",
         key.kid,
         extra={"event": "signing_key_undecryptable", "kid": key.kid},
     )

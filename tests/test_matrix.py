@@ -1,0 +1,47 @@
+"""Each two of Python, Django and database meet in some environment of the test matrix."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from itertools import combinations, product
+from pathlib import Path
+
+TOX_INI = Path(__file__).resolve().parent.parent / "tox.ini"
+
+# The README's test command, run by CI with Python 3.11: the newest Django that it takes, on SQLite.
+README = ("py311", "django52", "sqlite")
+PYTHONS = ("py310", "py311", "py312", "py313")
+DJANGOS = ("django52", "django60", "django61")
+DATABASES = ("sqlite", "postgresql", "mariadb")
+TOO_OLD = set(product(("py310", "py311"), ("django60", "django61")))
+
+
+def expanded(name):
+    """Return the names of environments that a name with braces stands for."""
+    found = re.search(r"\{([^{}]*)\}", name)
+    if found is None:
+        return [name]
+    before, after = name[: found.start()], name[found.end() :]
+    return [one for choice in found[1].split(",") for one in expanded(before + choice + after)]
+
+
+def environments():
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(TOX_INI)
+    names = [one for line in tox["tox"]["env_list"].split() for one in expanded(line)]
+    return [tuple(name.split("-")) for name in names if re.match(r"py\d+-", name)]
+
+
+def test_each_two_meet_somewhere():
+    matrix = [*environments(), README]
+    met = {pair for environment in matrix for pair in combinations(environment, 2)}
+    wanted = {*product(PYTHONS, DJANGOS), *product(PYTHONS, DATABASES), *product(DJANGOS, DATABASES)}
+
+    assert met == wanted - TOO_OLD
+
+
+def test_nothing_is_run_twice():
+    matrix = [*environments(), README]
+
+    assert len(set(matrix)) == len(matrix) == 14
