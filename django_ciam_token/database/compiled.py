@@ -7,11 +7,9 @@ columns, the quoting and the types of every database, and each statement can be 
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Any, Final, Generic, TypeVar, cast
 
 from django.conf import settings
@@ -19,6 +17,8 @@ from django.db import connections
 from django.db.models import Expression, Model, QuerySet
 from django.db.models.sql import UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
+
+from django_ciam_token.database.cursors import KeptCursors
 
 M = TypeVar("M", bound=Model)
 
@@ -64,48 +64,12 @@ class _Compiled:
         )
 
 
-@dataclass(frozen=True)
-class _OpenCursor:
-    """A cursor, and what must not have changed since it was opened."""
-
-    cursor: Any
-    driver_connection: Any
-    timezone: tzinfo | None
-
-    def is_of(self, connection: Any) -> bool:
-        return self.driver_connection is connection.connection and self.timezone is connection.timezone
-
-
-class _OpenCursors(threading.local):
-    """The cursors of this thread, as its connections are; those of a thread that has ended go with it."""
-
-    def __init__(self) -> None:
-        self.by_alias: dict[str, _OpenCursor] = {}
-
-
 class _Statement(ABC):
     """What was made of a statement, for each database that it has run on."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, bool], _Compiled] = {}
-        self._open: Final = _OpenCursors()
-
-    def _cursor(self, connection: Any) -> Any:
-        """Return a cursor that no other statement uses, and that stays open for the next run.
-
-        What psycopg finds out about the types of parameters and columns stays with it. A result stays as
-        well, until the next run or the end of the connection: the row or two that it consists of.
-        """
-        connection.close_if_health_check_failed()
-        if connection.queries_logged:
-            # Whoever looks on, as Django or a toolbar does in debug mode, wraps each cursor as it is opened.
-            return connection.cursor()
-        opened = self._open.by_alias.get(connection.alias)
-        if opened is None or not opened.is_of(connection):
-            cursor = connection.cursor()
-            opened = _OpenCursor(cursor, connection.connection, connection.timezone)
-            self._open.by_alias[connection.alias] = opened
-        return opened.cursor
+        self._cursors: Final = KeptCursors()
 
     def _compiled(self, using: str) -> _Compiled:
         # Whether the database is given times with a zone is part of it: `override_settings` may change that.
@@ -134,9 +98,9 @@ class Select(_Statement):
     def rows(self, using: str, **values: Any) -> list[Sequence[Any]]:
         """Return all rows, for these values of its slots."""
         connection, compiled = connections[using], self._compiled(using)
-        cursor = self._cursor(connection)
-        compiled.execute(cursor, connection, values)
-        rows = cast("list[Sequence[Any]]", cursor.fetchall())
+        with self._cursors.cursor(connection) as cursor:
+            compiled.execute(cursor, connection, values)
+            rows = cast("list[Sequence[Any]]", cursor.fetchall())
         if not compiled.converted:
             return rows
         converted = [list(row) for row in rows]
@@ -175,9 +139,9 @@ class Update(_Statement):
     def run(self, using: str, **values: Any) -> int:
         """Write, and return how many rows there were."""
         connection, compiled = connections[using], self._compiled(using)
-        cursor = self._cursor(connection)
-        compiled.execute(cursor, connection, values)
-        return int(cursor.rowcount)
+        with self._cursors.cursor(connection) as cursor:
+            compiled.execute(cursor, connection, values)
+            return int(cursor.rowcount)
 
     def _compile(self, using: str) -> _Compiled:
         rows, changes = self._build()
