@@ -47,6 +47,7 @@ DEFAULTS = {
     "PROCESS_CACHE_LIFETIME": timedelta(seconds=60),
     "JWKS_MAX_AGE": timedelta(seconds=300),
     "CLIENT_SECRET_OVERLAP": timedelta(days=7),
+    "CACHE_SCOPE": None,
 }
 LIFETIMES = [name for name, value in DEFAULTS.items() if isinstance(value, timedelta)]
 MAY_BE_ZERO = ["REFRESH_TOKEN_GRACE_PERIOD", "CLIENT_SECRET_OVERLAP", "RESOURCE_LEEWAY", "ENDED_RETENTION"]
@@ -60,6 +61,7 @@ CALLABLES = [
     "USER_CLAIMS",
     "ISSUANCE_POLICY",
     "CLIENT_ADDRESS",
+    "CACHE_SCOPE",
 ]
 
 
