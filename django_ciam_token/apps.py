@@ -19,6 +19,7 @@ class CiamTokenConfig(AppConfig):
     def ready(self) -> None:
         """Register checks and connect signal receivers."""
         from django_ciam_token import checks
+        from django_ciam_token.database import forks
         from django_ciam_token.integrations import cors_headers
         from django_ciam_token.monitoring import audit_trail
 
@@ -31,6 +32,7 @@ class CiamTokenConfig(AppConfig):
         audit_trail.connect()
         checks.register()
         cors_headers.connect()
+        forks.after_fork(forks.abandon_connections)
         post_migrate.connect(_make_first_signing_key, sender=self)
 
 

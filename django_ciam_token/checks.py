@@ -13,6 +13,7 @@ from typing import Any, Final, TypeGuard
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags
 from django.core.exceptions import ImproperlyConfigured
@@ -23,7 +24,7 @@ from django_ciam_token.conf import ciam_settings, option_names, site_values
 from django_ciam_token.crypto import site_keys
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.keys import key_set, signing_keys
-from django_ciam_token.models import SigningKey
+from django_ciam_token.models import Client, ClientSecret, RefreshToken, RevokedAccessToken, SigningKey
 
 _SHORTEST_SECRET: Final = 32
 
@@ -48,6 +49,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         *_warn_of_secrets(),
         *_check_lead(),
         *_check_subject(),
+        *_check_databases(),
     ]
 
 
@@ -178,6 +180,20 @@ def _is_issuer(issuer: Any) -> TypeGuard[str]:
     except (ValueError, TypeError, AttributeError):
         return False
     return parts.scheme in ("https", "http") and bool(parts.netloc) and not re.search(r"[\s?#]", issuer)
+
+
+def _check_databases() -> Iterator[CheckMessage]:
+    """Check that the routers keep together what one statement of a refresh reads."""
+    joined = (get_user_model(), Client, ClientSecret, RefreshToken, RevokedAccessToken)
+    using = {model._meta.label: write_database(model) for model in joined}
+    if len(set(using.values())) > 1:
+        described = ", ".join(f"{label} to {alias!r}" for label, alias in using.items())
+        yield _error(
+            "E008",
+            f"DATABASE_ROUTERS send rows that belong together to several databases: {described}.",
+            "A session is read together with its client and its user, in one statement. Keep the tables of "
+            "django_ciam_token in the database of your users.",
+        )
 
 
 def _is_https(issuer: str) -> bool:

@@ -270,6 +270,9 @@ class Settings:
     """How long a process may use the keys that it has read."""
     JWKS_MAX_AGE = Option(_lifetime, default=300)
     """How long verifiers may cache the JWK Set."""
+    CACHE_SCOPE = Option(_callable_or_none, default=None)
+    """``() -> hashable``: whose rows this thread sees now, where one database holds those of several tenants.
+    None for the ``schema_name`` of the connection, as django-tenants sets it."""
     CLIENT_SECRET_OVERLAP = Option(_lifetime_or_zero, default=timedelta(days=7))
     """How long a replaced client secret keeps working."""
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 from django.core.cache import cache
 from django.db import OperationalError, connection, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.dispatch import Signal
 from django.http import HttpResponse
 from django.test import Client as Browser
@@ -58,8 +59,15 @@ def _fresh_caches() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _refreshes_are_counted_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Never write the count to the database: that statement would disturb tests that count queries."""
-    monkeypatch.setattr(refresh_counter.counter, "_next_flush", float("inf"))
+    """Keep the statement with which a process writes its count, once a minute, out of what tests count."""
+    monkeypatch.setattr(refresh_counter.counter, "_is_due", lambda tenant: False)
+
+
+@pytest.fixture
+def as_in_production(django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away the guards with which Django and pytest-django watch connections being used."""
+    real = django_db_blocker._real_ensure_connection
+    monkeypatch.setattr(BaseDatabaseWrapper, "ensure_connection", real)
 
 
 @pytest.fixture(autouse=True)

@@ -49,6 +49,7 @@ DEFAULTS = {
     "PROCESS_CACHE_LIFETIME": timedelta(seconds=60),
     "JWKS_MAX_AGE": timedelta(seconds=300),
     "CLIENT_SECRET_OVERLAP": timedelta(days=7),
+    "CACHE_SCOPE": None,
 }
 LIFETIMES = [name for name, value in DEFAULTS.items() if isinstance(value, timedelta)]
 MAY_BE_ZERO = ["REFRESH_TOKEN_GRACE_PERIOD", "CLIENT_SECRET_OVERLAP", "RESOURCE_LEEWAY", "ENDED_RETENTION"]
@@ -63,6 +64,7 @@ CALLABLES = [
     "ISSUANCE_POLICY",
     "MACHINE_USER",
     "CLIENT_ADDRESS",
+    "CACHE_SCOPE",
 ]
 
 

@@ -7,11 +7,9 @@ quoting and the types of every database, and a queryset is easy to read.
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
 from typing import Any, Final, Generic, TypeVar, cast
 
 from django.conf import settings
@@ -19,6 +17,8 @@ from django.db import connections
 from django.db.models import Expression, Model, QuerySet
 from django.db.models.sql import UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
+
+from django_ciam_token.database.cursors import KeptCursors
 
 M = TypeVar("M", bound=Model)
 
@@ -64,48 +64,12 @@ class _Compiled:
         )
 
 
-@dataclass(frozen=True)
-class _OpenCursor:
-    """A cursor, and the state of the connection that must be the same for it to be reused."""
-
-    cursor: Any
-    driver_connection: Any
-    timezone: tzinfo | None
-
-    def is_of(self, connection: Any) -> bool:
-        return self.driver_connection is connection.connection and self.timezone is connection.timezone
-
-
-class _OpenCursors(threading.local):
-    """The cursors of each thread: like Django's connections, they are dropped when the thread ends."""
-
-    def __init__(self) -> None:
-        self.by_alias: dict[str, _OpenCursor] = {}
-
-
 class _Statement(ABC):
     """A statement, with its SQL for each database that it has run on."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, bool], _Compiled] = {}
-        self._open: Final = _OpenCursors()
-
-    def _cursor(self, connection: Any) -> Any:
-        """Return a cursor that no other statement uses, and that stays open for the next run.
-
-        It keeps what psycopg finds out about the types of parameters and columns. It also keeps its last
-        result, a row or two, until the next run or the end of the connection.
-        """
-        connection.close_if_health_check_failed()
-        if connection.queries_logged:
-            # In debug mode Django or a toolbar logs queries by wrapping each cursor that is opened.
-            return connection.cursor()
-        opened = self._open.by_alias.get(connection.alias)
-        if opened is None or not opened.is_of(connection):
-            cursor = connection.cursor()
-            opened = _OpenCursor(cursor, connection.connection, connection.timezone)
-            self._open.by_alias[connection.alias] = opened
-        return opened.cursor
+        self._cursors: Final = KeptCursors()
 
     def _compiled(self, using: str) -> _Compiled:
         # USE_TZ decides whether times go to the database with a zone, and `override_settings` may change it.
@@ -134,9 +98,9 @@ class Select(_Statement):
     def rows(self, using: str, **values: Any) -> list[Sequence[Any]]:
         """Run it with these values for its slots, and return all rows."""
         connection, compiled = connections[using], self._compiled(using)
-        cursor = self._cursor(connection)
-        compiled.execute(cursor, connection, values)
-        rows = cast("list[Sequence[Any]]", cursor.fetchall())
+        with self._cursors.cursor(connection) as cursor:
+            compiled.execute(cursor, connection, values)
+            rows = cast("list[Sequence[Any]]", cursor.fetchall())
         if not compiled.converted:
             return rows
         converted = [list(row) for row in rows]
@@ -175,9 +139,9 @@ class Update(_Statement):
     def run(self, using: str, **values: Any) -> int:
         """Run it with these values for its slots, and return how many rows it changed."""
         connection, compiled = connections[using], self._compiled(using)
-        cursor = self._cursor(connection)
-        compiled.execute(cursor, connection, values)
-        return int(cursor.rowcount)
+        with self._cursors.cursor(connection) as cursor:
+            compiled.execute(cursor, connection, values)
+            return int(cursor.rowcount)
 
     def _compile(self, using: str) -> _Compiled:
         rows, changes = self._build()

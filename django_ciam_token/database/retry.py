@@ -12,9 +12,16 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from django.db import Error, InterfaceError, InternalError, OperationalError, connections
+from django.db import (
+    Error,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    connections,
+)
 
 from django_ciam_token.database import outages
 from django_ciam_token.errors import TemporarilyUnavailable
@@ -27,6 +34,10 @@ logger = logging.getLogger("django_ciam_token")
 # (psycopg: InternalError) and full disk. Programming and data errors are bugs and are not among them.
 UNAVAILABLE: Final = (OperationalError, InterfaceError, InternalError)
 
+# PostgreSQL's "cached plan must not change result type". The statement was prepared before a column of its
+# table was altered, and fails on this connection for as long as that is open. The words are translated.
+_STALE_PLAN: Final = "0A000"
+
 ATTEMPTS: Final = 4
 # Seconds. The limit doubles each time, and the pause is drawn at random below it, so that the losers of a
 # deadlock do not collide again.
@@ -37,17 +48,44 @@ class LostRace(Exception):
     """Another transaction got there first: read and decide again."""
 
 
-def mend(using: str) -> None:
-    """Close a connection that an error has left unusable, so that the next statement opens a new one.
+def is_refusal(error: BaseException) -> bool:
+    """Tell whether the database may do what it refused now if it is asked again."""
+    return isinstance(error, UNAVAILABLE) or _is_stale_plan(error)
+
+
+def mend(using: str, error: BaseException | None = None) -> None:
+    """Close a connection that an error has left unusable, so that the next statement opens another.
 
     A connection that broke at the very end of a transaction would also stay outside autocommit. Within a
-    transaction of the caller it does nothing: the caller has to end that transaction.
+    transaction of the caller nothing is done: the caller has to end it, and a ROLLBACK discards stale plans.
+
+    Args:
+        using: the alias of the database.
+        error: what was raised, if known.
     """
     connection = connections[using]
-    if not connection.in_atomic_block:
-        # Closing a broken connection may fail as well. That does not matter: it is gone then.
-        with suppress(Error):
+    if connection.in_atomic_block:
+        return
+    # Closing what is broken may itself fail, and has then done its work.
+    with suppress(Error):
+        if error is not None and _is_stale_plan(error):
+            if connection.connection is not None:
+                # Of a pool Django's `close` is none: the next thread would meet the same plans.
+                connection.connection.close()
+            connection.close()
+        else:
             connection.close_if_unusable_or_obsolete()
+
+
+def _is_stale_plan(error: BaseException) -> bool:
+    return isinstance(error, NotSupportedError) and _code(error) == _STALE_PLAN
+
+
+def _code(error: BaseException) -> Any:
+    cause = error.__cause__ or error
+    # The names of psycopg 3 and psycopg 2; other drivers begin their arguments with it.
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return code or next(iter(cause.args), None)
 
 
 def retry(operation: Callable[[int], T], *, using: str) -> T:
@@ -72,14 +110,20 @@ def retry(operation: Callable[[int], T], *, using: str) -> T:
             result = operation(attempt)
         except LostRace:
             continue
-        except UNAVAILABLE as error:
+        except Error as error:
+            if not is_refusal(error):
+                raise
             _report(error, attempt)
             if connections[using].in_atomic_block:
                 break
-            mend(using)
+            mend(using, error)
         else:
             outages.answered(using)
             return result
+    raise _gave_up(using, asked_at=asked_at)
+
+
+def _gave_up(using: str, *, asked_at: float) -> TemporarilyUnavailable:
     connection = connections[using]
     if not connection.in_atomic_block:
         outages.refused(using, asked_at=asked_at)
@@ -90,7 +134,7 @@ def retry(operation: Callable[[int], T], *, using: str) -> T:
         "The database refused every attempt; the client is asked to try again",
         extra={"event": "temporarily_unavailable"},
     )
-    raise TemporarilyUnavailable("try again with the same parameters", reason="database_unavailable")
+    return TemporarilyUnavailable("try again with the same parameters", reason="database_unavailable")
 
 
 def _report(error: Exception, attempt: int) -> None:
@@ -106,7 +150,5 @@ def _report(error: Exception, attempt: int) -> None:
 
 def _describe(error: Exception) -> str:
     """Name an error by its class and code: the message of a driver may quote values."""
-    cause = error.__cause__ or error
-    code = getattr(cause, "sqlstate", None) or next(iter(cause.args), None)
-    name = type(cause).__name__
+    code, name = _code(error), type(error.__cause__ or error).__name__
     return f"{name} {code}" if re.fullmatch(r"\w{4,5}", str(code)) else name

@@ -8,20 +8,21 @@ of every key follows from the clock.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from django.db import connections
+from django.db import Error, connections
 from django.db.models import Q
 from django.utils import timezone
 
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto import jose, site_keys
-from django_ciam_token.database.retry import UNAVAILABLE, retry
+from django_ciam_token.database.age import Instant
+from django_ciam_token.database.retry import is_refusal, mend, retry
 from django_ciam_token.database.routing import write_database
+from django_ciam_token.database.tenants import tenant_key
 from django_ciam_token.errors import ServerError, TemporarilyUnavailable
 from django_ciam_token.models import SigningKey, SigningKeyState
 
@@ -37,8 +38,7 @@ class KeySet:
     """The keys of the site as this process last read them."""
 
     keys: tuple[SigningKey, ...]
-    read_at: float
-    """In seconds, by the monotonic clock."""
+    read_at: Instant
     pairs: dict[str, jose.SigningKeyPair] = field(default_factory=dict, repr=False)
 
     def signing_pair(self, now: datetime) -> jose.SigningKeyPair:
@@ -89,7 +89,8 @@ class KeySet:
         )
 
 
-_key_sets: dict[str, KeySet] = {}
+# By tenant: the key of one must never sign or publish for another.
+_key_sets: dict[Hashable, KeySet] = {}
 
 
 def current() -> KeySet:
@@ -101,21 +102,23 @@ def current() -> KeySet:
         TemporarilyUnavailable: the database refused, and there is no copy yet.
     """
     using = write_database(SigningKey)
-    cached = _key_sets.get(using)
+    tenant = tenant_key(using)
+    cached = _key_sets.get(tenant)
     lifetime = ciam_settings.PROCESS_CACHE_LIFETIME.total_seconds()
-    if cached is not None and time.monotonic() - cached.read_at < lifetime:
+    if cached is not None and cached.read_at.age() < lifetime:
         return cached
     if cached is None:
         fresh = retry(lambda _: _read(using, previous=None), using=using)
     else:
         try:
             fresh = _read(using, previous=cached)
-        except UNAVAILABLE:
-            if connections[using].in_atomic_block:
+        except Error as error:
+            if not is_refusal(error) or connections[using].in_atomic_block:
                 raise
+            mend(using, error)
             logger.warning("The signing keys can't be read; keeping the last copy", extra=_STALE)
-            fresh = replace(cached, read_at=time.monotonic() - lifetime + _PAUSE_OF_READING)
-    _key_sets[using] = fresh
+            fresh = replace(cached, read_at=Instant.now(ago=lifetime - _PAUSE_OF_READING))
+    _key_sets[tenant] = fresh
     return fresh
 
 
@@ -129,16 +132,16 @@ def knowing(kid: str | None) -> KeySet:
     """
     cached = current()
     is_known = any(key.kid == kid for key in cached.keys)
-    if is_known or time.monotonic() - cached.read_at < _PAUSE_OF_READING:
+    if is_known or cached.read_at.age() < _PAUSE_OF_READING:
         return cached
     using = write_database(SigningKey)
     fresh = retry(lambda _: _read(using, previous=cached), using=using)
-    _key_sets[using] = fresh
+    _key_sets[tenant_key(using)] = fresh
     return fresh
 
 
 def forget() -> None:
-    """Drop this process's copy, so that the next use reads the database."""
+    """Drop this process's copies, so that the next use reads the database."""
     _key_sets.clear()
 
 
@@ -158,11 +161,12 @@ def is_decryptable(key: SigningKey) -> bool:
 
 
 def _read(using: str, *, previous: KeySet | None) -> KeySet:
+    read_at = Instant.now()  # Before the reading: it may take long.
     not_removed = Q(removed_at=None) | Q(removed_at__gt=timezone.now())
     keys = tuple(SigningKey.objects.using(using).filter(not_removed))
     kept = previous.pairs if previous else {}
     pairs = {key.kid: kept[key.kid] for key in keys if key.kid in kept}
-    return KeySet(keys=keys, read_at=time.monotonic(), pairs=pairs)
+    return KeySet(keys=keys, read_at=read_at, pairs=pairs)
 
 
 def _parse(key: SigningKey) -> jose.SigningKeyPair:

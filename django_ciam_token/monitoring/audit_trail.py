@@ -19,6 +19,7 @@ from django.dispatch import Signal
 from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY, Caller
 from django_ciam_token.conf import ciam_settings
+from django_ciam_token.database.forks import after_fork
 from django_ciam_token.database.retry import UNAVAILABLE, mend
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEvent
@@ -27,7 +28,7 @@ from django_ciam_token.monitoring.refresh_counter import count_refresh
 _SESSIONS_REMEMBERED: Final = 10_000
 # For each session, the generation whose replay was recorded last; the most recent sessions are at the end.
 _replays: Final[OrderedDict[uuid.UUID, int]] = OrderedDict()
-_lock: Final = threading.Lock()
+_lock = threading.Lock()
 
 
 def connect() -> None:
@@ -45,6 +46,16 @@ def connect() -> None:
     }
     for signal, receiver in receivers.items():
         signal.connect(receiver, dispatch_uid="django_ciam_token.monitoring.audit_trail")
+
+
+def _forget() -> None:
+    global _lock
+    # After a fork a thread that does not exist here may hold the parent's.
+    _lock = threading.Lock()
+    _replays.clear()
+
+
+after_fork(_forget)
 
 
 def record(*events: SecurityEvent) -> None:

@@ -10,8 +10,8 @@ import logging
 import os
 import random
 import threading
-import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Hashable
 from datetime import date
 from typing import Any, Final
 
@@ -20,9 +20,12 @@ from django.db.models import F
 from django.utils import timezone
 
 from django_ciam_token.conf import ciam_settings
+from django_ciam_token.database.age import Instant
 from django_ciam_token.database.clock import utc_day
+from django_ciam_token.database.forks import after_fork
 from django_ciam_token.database.retry import mend
 from django_ciam_token.database.routing import write_database
+from django_ciam_token.database.tenants import tenant_key
 from django_ciam_token.models import RefreshCount
 
 logger = logging.getLogger("django_ciam_token")
@@ -36,38 +39,46 @@ class RefreshCounter:
     """The refreshes of this process that are not in the table yet."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._forget()
+        self.forget()
 
-    def _forget(self) -> None:
-        self._counted: Counter[date] = Counter()
-        self._next_flush = 0.0
-        self._shard = random.randrange(_SHARDS)  # noqa: S311 - spreads writes, not a secret
+    def forget(self) -> None:
+        """Begin anew, as after a fork: what was counted before it is the parent's."""
+        # Not the parent's lock: a thread that does not exist here may hold it.
+        self._lock = threading.Lock()
+        # By tenant, because only its own requests can write to its table.
+        self._counted: defaultdict[Hashable, Counter[date]] = defaultdict(Counter)
+        self._written_at: dict[Hashable, Instant] = {}
+        self._shard = random.randrange(_SHARDS)  # noqa: S311 - a spread, no secret
         self._process = os.getpid()
 
     def add(self) -> None:
         """Count a refresh, and write if it is time to."""
-        with self._lock:
-            if self._process != os.getpid():
-                self._forget()  # A fork: what was counted before belongs to the parent.
-            self._counted[utc_day(timezone.now())] += 1
-            if time.monotonic() < self._next_flush:
-                return
-            # Set before the write: other threads keep counting while it lasts.
-            self._next_flush = time.monotonic() + FLUSH_EVERY
-            due, self._counted = self._counted, Counter()
-        for day, number in due.items():
-            self._write(day, number)
-
-    def _write(self, day: date, number: int) -> None:
+        if self._process != os.getpid():
+            self.forget()  # A fork of which Python was not told.
         using = write_database(RefreshCount)
+        tenant = tenant_key(using)
+        with self._lock:
+            self._counted[tenant][utc_day(timezone.now())] += 1
+            if not self._is_due(tenant):
+                return
+            # Set before the write: while it lasts, other threads go on counting.
+            self._written_at[tenant] = Instant.now()
+            due = self._counted.pop(tenant)
+        for day, number in due.items():
+            self._write(tenant, day, number, using=using)
+
+    def _is_due(self, tenant: Hashable) -> bool:
+        written_at = self._written_at.get(tenant)
+        return written_at is None or written_at.age() >= FLUSH_EVERY
+
+    def _write(self, tenant: Hashable, day: date, number: int, *, using: str) -> None:
         try:
             with transaction.atomic(using=using):
                 _add(day, self._shard, number, using=using)
         except (DatabaseError, InterfaceError) as error:
             with self._lock:
-                self._counted[day] += number
-            mend(using)
+                self._counted[tenant][day] += number
+            mend(using, error)
             logger.warning(
                 "The number of refreshes could not be written: %s",
                 type(error).__name__,
@@ -88,6 +99,7 @@ def _add(day: date, shard: int, number: int, *, using: str) -> None:
 
 
 counter: Final = RefreshCounter()
+after_fork(counter.forget)
 
 
 def count_refresh(**_: Any) -> None:

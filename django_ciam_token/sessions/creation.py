@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
+from django.db.models import Model
 
 from django_ciam_token.caller import Caller
 from django_ciam_token.crypto import refresh_token_string, site_keys
@@ -29,8 +30,6 @@ def new_session(
     """Make a new session, not yet saved, and its first refresh token."""
     secret = refresh_token_string.new_secret()
     session = RefreshToken(
-        client=client,
-        user=cast("Any", user),
         scope=" ".join(scope),
         secret_digest=refresh_token_string.digest(secret),
         nonce=refresh_token_string.new_nonce(),
@@ -41,8 +40,21 @@ def new_session(
         last_address=caller.address,
         last_user_agent=caller.user_agent,
     )
+    _refer(session, "client", client)
+    if user is not None:
+        _refer(session, "user", user)
     first = GenuineToken(session_id=session.pk, generation=session.generation, secret=secret)
     return session, refresh_token_string.encode(first, site_keys.token_keys()[0])
+
+
+def _refer(session: RefreshToken, name: str, row: Model) -> None:
+    """Refer to a row that may have been read from a replica.
+
+    For an ordinary assignment Django asks the routers, and most that know a replica say nothing of relations.
+    """
+    field: Any = RefreshToken._meta.get_field(name)
+    setattr(session, field.attname, row.pk)
+    field.set_cached_value(session, row)
 
 
 def save_new(session: RefreshToken) -> None:

@@ -8,8 +8,6 @@ from django import template
 from django.template import Context
 from django.utils import timezone
 
-from django_ciam_token.admin.overview import overview
-
 register = template.Library()
 
 
@@ -20,4 +18,7 @@ def ciam_overview(context: Context) -> dict[str, Any]:
     user = getattr(request, "user", None)
     if user is None or not user.has_perm("django_ciam_token.view_refreshtoken"):
         return {"overview": None}
+    # Django imports the tags of every app for any template, also where Django's admin is not installed.
+    from django_ciam_token.admin.overview import overview
+
     return {"overview": overview(timezone.now()), "csp_nonce": context.get("csp_nonce")}

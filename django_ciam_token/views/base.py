@@ -29,7 +29,7 @@ from rest_framework.views import APIView
 from django_ciam_token.caller import Caller, shown_path
 from django_ciam_token.clients.authentication import authenticate
 from django_ciam_token.clients.methods import read_credentials, uses_basic
-from django_ciam_token.database.retry import UNAVAILABLE
+from django_ciam_token.database.retry import is_refusal
 from django_ciam_token.errors import (
     InvalidClient,
     InvalidRequest,
@@ -199,7 +199,7 @@ class EndpointView(APIView):
             return TooManyRequests(retry_after=None if wait is None else math.ceil(wait))
         if isinstance(exc, (SuspiciousOperation, UnreadablePostError, APIException)):
             return InvalidRequest("the request could not be read", reason=type(exc).__name__)
-        if isinstance(exc, UNAVAILABLE):
+        if is_refusal(exc):
             logger.warning(
                 "The database is unavailable at %s",
                 shown_path(self.request),

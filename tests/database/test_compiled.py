@@ -24,8 +24,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def refresh_again(web_client, first_tokens, refresh):
-    """Return a function that refreshes with the token of its last answer."""
+def refresh_again(as_in_production, web_client, first_tokens, refresh):
+    """Return a function that goes on with the token of its last answer."""
     tokens = [first_tokens["refresh_token"]]
 
     def again():
@@ -47,42 +47,6 @@ def test_no_refresh_compiles_sql_or_parses_a_key(refresh_again, monkeypatch):
     monkeypatch.setattr(jose, "parse_private_key", never)
 
     refresh_again()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_no_refresh_opens_a_cursor(refresh_again, monkeypatch):
-    opened = []
-    open_cursor = connection.cursor
-    monkeypatch.setattr(connection, "cursor", lambda: opened.append(1) or open_cursor())
-
-    refresh_again()
-
-    # On SQLite Django executes BEGIN like any other statement.
-    assert len(opened) == (connection.vendor == "sqlite")
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_cursors_of_a_closed_connection_are_not_reused(refresh_again):
-    connection.close()
-
-    refresh_again()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_another_time_zone_and_query_logging_get_new_cursors(
-    refresh_again, web_client, first_tokens, settings, django_assert_num_queries
-):
-    session_id = RefreshToken.objects.get().pk
-    in_utc = read_session(session_id, using="default").session.issued_at
-
-    settings.TIME_ZONE, settings.USE_TZ = "Asia/Tokyo", False
-    naive = read_session(session_id, using="default").session.issued_at
-
-    assert naive == RefreshToken.objects.get().issued_at
-    assert naive.tzinfo is None
-    assert in_utc.tzinfo is not None
-    with django_assert_num_queries(1):
-        read_session(session_id, using="default")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import threading
+import time
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import OperationalError, ProgrammingError, connection
+from django.conf import settings
+from django.db import OperationalError, ProgrammingError, connection, connections
 from django.test import AsyncClient, RequestFactory, override_settings
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.urls import include, path
 
 from django_ciam_token.api import issue_tokens
+from django_ciam_token.database.tenants import tenant_key
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.integrations import cors_headers
 from django_ciam_token.models import Client
@@ -119,7 +126,7 @@ def test_an_inactive_client_allows_no_origin():
 
 def test_origins_are_cached_for_a_while(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr(cors_headers.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     assert ORIGIN in cors_headers.allowed_origins()
     Client.objects.update(allowed_origins="")
 
@@ -137,12 +144,12 @@ ERRORS = [TemporarilyUnavailable("gone", reason="database_unavailable"), Program
 def test_while_the_database_is_unavailable_the_last_origins_stay_in_use(monkeypatch, error):
     readings = []
 
-    def fail():
+    def fail(using):
         readings.append(now[0])
         raise error
 
     now = [1000.0]
-    monkeypatch.setattr(cors_headers.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     cors_headers.allowed_origins()
     Client.objects.update(allowed_origins="")
     with monkeypatch.context() as patched:
@@ -155,8 +162,8 @@ def test_while_the_database_is_unavailable_the_last_origins_stay_in_use(monkeypa
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_origins_that_could_not_be_read_at_first_are_read_at_the_next_request(monkeypatch, error):
-    def fail():
+def test_what_could_not_be_read_at_first_is_read_as_soon_as_possible(monkeypatch, error):
+    def fail(using):
         raise error
 
     with monkeypatch.context() as patched:
@@ -192,3 +199,177 @@ def test_without_django_cors_headers_nothing_is_connected(settings):
 def test_a_request_without_an_origin_costs_no_query(django_assert_num_queries):
     with django_assert_num_queries(0):
         assert not cors_headers.allow_client_origins(None, RequestFactory().post("/oauth2/token"))
+
+
+@pytest.fixture
+def hanging(monkeypatch):
+    """A database that accepts connections and answers nothing, until it is told to."""
+    answers, began = threading.Event(), []
+    read = cors_headers._read_origins
+
+    def hang(using):
+        began.append(using)
+        answers.wait(20)
+        return read(using)
+
+    monkeypatch.setattr(cors_headers, "_read_origins", hang)
+    yield SimpleNamespace(answers=answers.set, began=began)
+    answers.set()
+    for thread in threading.enumerate():
+        if thread.name == cors_headers.THREAD:
+            thread.join(20)
+
+
+def on_a_loop(function):
+    async def run():
+        return function()
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def an_old_copy(monkeypatch):
+    cors_headers.allowed_origins()
+    later = time.monotonic() + 61
+    monkeypatch.setattr("time.monotonic", lambda: later)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_loop_does_not_wait_for_the_database(an_old_copy, hanging):
+    for _ in range(5):
+        began = time.perf_counter()
+        assert ORIGIN in on_a_loop(cors_headers.allowed_origins)
+        assert time.perf_counter() - began < 2
+
+    # One thread reads for all of them.
+    assert hanging.began == ["default"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_read_in_the_background_is_known_afterwards(an_old_copy, hanging):
+    Client.objects.update(allowed_origins="https://new.example")
+    assert ORIGIN in on_a_loop(cors_headers.allowed_origins)
+    [reading] = cors_headers._readings.values()
+
+    hanging.answers()
+
+    assert reading.done.wait(20)
+    assert on_a_loop(cors_headers.allowed_origins) == {"https://new.example"}
+    assert not cors_headers._readings
+
+
+@pytest.mark.django_db(transaction=True)
+def test_before_the_first_reading_an_event_loop_knows_none(hanging):
+    assert on_a_loop(cors_headers.allowed_origins) == frozenset()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reading_that_is_stuck_is_given_up(an_old_copy, hanging, monkeypatch):
+    on_a_loop(cors_headers.allowed_origins)
+    later = time.monotonic() + 61
+    monkeypatch.setattr("time.monotonic", lambda: later)
+
+    on_a_loop(cors_headers.allowed_origins)
+
+    assert hanging.began == ["default"] * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_unrelated_requests_are_answered_while_the_database_hangs(hanging):
+    """The first from a browser waits for a second, off the event loop; the others not even that."""
+
+    async def ask(times, **headers):
+        for _ in range(times):
+            began = time.perf_counter()
+            assert (await AsyncClient().get("/nowhere", headers=headers)).status_code == 404
+            times_taken.append(time.perf_counter() - began)
+
+    async def run():
+        await ask(1, Origin=ORIGIN)
+        await ask(3)
+        await ask(3, Origin=ORIGIN)
+
+    times_taken = []
+    began = time.perf_counter()
+    async_to_sync(run)()
+
+    assert time.perf_counter() - began < 10
+    assert times_taken[0] > 0.9
+    assert sum(taken > 0.9 for taken in times_taken) == 1
+    assert hanging.began == ["default"]
+
+
+def test_a_thread_that_fails_otherwise_leaves_a_line_in_the_log(monkeypatch, caplog):
+    def fail(using):
+        raise RuntimeError("Database access not allowed")
+
+    monkeypatch.setattr(cors_headers, "_read_origins", fail)
+    reading = cors_headers._read_in_background("default", tenant_key("default"))
+
+    assert reading.done.wait(20)
+    assert "can't be read: RuntimeError" in caplog.text
+
+
+def test_a_thread_that_sees_another_tenant_reads_nothing(caplog):
+    reading = cors_headers._read_in_background("default", ("default", "a tenant of the caller's thread"))
+
+    assert reading.done.wait(20)
+    assert not cors_headers._copies
+    assert "does not see the same tenant" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_tenant_is_found_in_the_context_of_the_request():
+    tenant = contextvars.ContextVar("tenant", default="nobody")
+    with override_settings(CIAM_TOKEN={**settings.CIAM_TOKEN, "CACHE_SCOPE": tenant.get}):
+        tenant.set("blue")
+        reading = cors_headers._read_in_background("default", tenant_key("default"))
+
+        assert reading.done.wait(20)
+        assert ORIGIN in cors_headers.allowed_origins()
+        assert list(cors_headers._copies) == [("default", "blue")]
+
+
+def test_the_origins_of_one_tenant_are_not_those_of_another(monkeypatch):
+    monkeypatch.setattr(connections["default"], "schema_name", "blue", raising=False)
+    assert ORIGIN in cors_headers.allowed_origins()
+    Client.objects.update(allowed_origins="https://green.example")
+    monkeypatch.setattr(connections["default"], "schema_name", "green", raising=False)
+
+    assert cors_headers.allowed_origins() == {"https://green.example"}
+
+
+def test_on_an_event_loop_the_schema_is_not_that_of_the_request(monkeypatch):
+    monkeypatch.setattr(connections["default"], "schema_name", "blue", raising=False)
+    assert ORIGIN in cors_headers.allowed_origins()
+
+    async def ask():
+        # As a connection of the loop's own thread has one.
+        monkeypatch.setattr(cors_headers, "_has_schemas", lambda using: True)
+        return cors_headers.allowed_origins()
+
+    assert asyncio.run(ask()) == frozenset()
+
+
+class UrlconfOfHost:
+    """As sites have it with one URLconf for each host."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        request.urlconf = "tests.urls" if request.get_host() == "id.example.com" else "tests.admin_urls"
+        return self.get_response(request)
+
+
+@override_settings(
+    ROOT_URLCONF="tests.admin_urls",
+    MIDDLEWARE=["tests.integrations.test_cors_headers.UrlconfOfHost", *settings.MIDDLEWARE],
+)
+@pytest.mark.parametrize(("host", "allowed"), [("id.example.com", ORIGIN), ("www.example.com", None)])
+def test_a_preflight_is_looked_up_in_the_urlconf_of_its_host(host, allowed):
+    answer = Browser().options(
+        "/oauth2/token", HTTP_HOST=host, HTTP_ORIGIN=ORIGIN, HTTP_ACCESS_CONTROL_REQUEST_METHOD="POST"
+    )
+
+    assert answer.get("Access-Control-Allow-Origin") == allowed

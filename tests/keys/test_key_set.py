@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import jwt
 import pytest
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connections
 from django.test import Client as Browser
 from django.test import override_settings
 from django.utils import timezone
 
 from django_ciam_token.crypto import jose
+from django_ciam_token.database import age
 from django_ciam_token.errors import ServerError, TemporarilyUnavailable
 from django_ciam_token.keys import key_set
 from django_ciam_token.models import SigningKey
@@ -21,9 +23,9 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The monotonic clock as key_set reads it; tests set it by hand."""
+    """The monotonic clock by which copies age; tests set it by hand."""
     clock = SimpleNamespace(now=1000.0)
-    monkeypatch.setattr(key_set, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(age, "time", SimpleNamespace(monotonic=lambda: clock.now, time=time.time))
     return clock
 
 
@@ -264,3 +266,34 @@ def test_the_repr_of_the_keys_shows_no_private_key(first_key):
     keys.signing_pair(timezone.now())
 
     assert repr(keys) == f"KeySet(keys=(<SigningKey: {first_key.kid}>,), read_at={keys.read_at!r})"
+
+
+def test_no_key_of_one_tenant_signs_or_is_published_for_another(first_key, monkeypatch):
+    monkeypatch.setattr(connections["default"], "schema_name", "blue", raising=False)
+    assert signs(timezone.now()) == first_key.kid
+    # What the other tenant's schema would show.
+    key = rotate_elsewhere(compromised=True)
+    assert signs(timezone.now()) == first_key.kid
+
+    monkeypatch.setattr(connections["default"], "schema_name", "green", raising=False)
+
+    assert (signs(timezone.now()), published(timezone.now())) == (key.kid, [key.kid])
+
+
+def test_a_process_that_was_suspended_does_not_sign_with_a_key_that_is_gone(first_key, clock, monkeypatch):
+    """The monotonic clock stood still meanwhile."""
+    assert signs(timezone.now()) == first_key.kid
+    key = rotate_elsewhere(compromised=True)
+
+    monkeypatch.setattr(age.time, "time", lambda: time.time() + 3_600)
+
+    assert signs(timezone.now()) == key.kid
+
+
+def test_a_wall_clock_that_was_set_back_does_not_keep_a_copy_for_ever(first_key, clock, monkeypatch):
+    assert signs(timezone.now()) == first_key.kid
+    key = rotate_elsewhere(compromised=True)
+
+    monkeypatch.setattr(age.time, "time", lambda: time.time() - 86_400)
+
+    assert signs(timezone.now()) == key.kid

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connections
 
 from django_ciam_token.models import RefreshCount
 from django_ciam_token.monitoring import refresh_counter
@@ -26,7 +27,7 @@ def written():
 
 def test_the_first_refresh_is_written_and_then_only_once_a_minute(counter, monkeypatch):
     now = [1_000.0]
-    monkeypatch.setattr(refresh_counter.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     for _ in range(3):
         counter.add()
     assert written() == 1
@@ -63,7 +64,7 @@ def test_when_the_database_is_unavailable_no_count_is_lost(counter, monkeypatch,
     assert "could not be written: OperationalError" in caplog.text
     assert written() == 0
 
-    counter._next_flush = 0.0
+    counter._written_at.clear()
     counter.add()
 
     assert written() == 2
@@ -96,14 +97,34 @@ def test_a_forked_process_does_not_write_what_its_parent_counted(counter, monkey
 
 
 def test_threads_lose_no_count(counter):
-    counter._next_flush = float("inf")
+    counter._is_due = lambda tenant: False
     threads = [threading.Thread(target=lambda: [counter.add() for _ in range(500)]) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    counter._next_flush = 0.0
+    del counter._is_due
     counter.add()
 
     assert written() == 2_001
+
+
+def test_what_one_tenant_counts_is_not_written_by_the_requests_of_another(counter, monkeypatch):
+    for schema in ("blue", "blue", "blue", "green"):
+        monkeypatch.setattr(connections["default"], "schema_name", schema, raising=False)
+        counter.add()
+
+    # The first of each. Two of blue's wait for a request of blue's.
+    assert written() == 2
+    assert [sum(counted.values()) for counted in counter._counted.values()] == [2]
+
+
+def test_a_minute_has_passed_if_either_clock_says_so(counter, monkeypatch):
+    counter.add()
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + 61)
+
+    counter.add()
+
+    assert written() == 2

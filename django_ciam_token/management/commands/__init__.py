@@ -69,7 +69,8 @@ def find_user(username: str) -> Any:
     """
     model = get_user_model()
     try:
-        return model._default_manager.get_by_natural_key(username)
+        # As above.
+        return model._default_manager.db_manager(write_database(model)).get_by_natural_key(username)
     except model.DoesNotExist:
         raise CommandError(f"There is no user {username!r}.") from None
 

@@ -1,0 +1,29 @@
+"""How old something is that this process keeps."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+
+class Instant(NamedTuple):
+    """A moment in the life of this process, by two clocks, because either may be wrong.
+
+    The monotonic clock stands still while a virtual machine is suspended; the wall clock can be set.
+    """
+
+    monotonic: float
+    wall: float
+
+    @classmethod
+    def now(cls, *, ago: float = 0) -> Instant:
+        """Return the present, or the moment that was some seconds ago."""
+        return cls(time.monotonic() - ago, time.time() - ago)
+
+    def age(self) -> float:
+        """Return how many seconds have passed since, by the clock that says more.
+
+        If the wall clock was set back, nobody knows how many: then it is infinity.
+        """
+        by_wall_clock = time.time() - self.wall
+        return float("inf") if by_wall_clock < 0 else max(time.monotonic() - self.monotonic, by_wall_clock)
