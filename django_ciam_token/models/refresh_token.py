@@ -73,7 +73,7 @@ class RefreshToken(models.Model):
     nonce = models.BinaryField(max_length=16, editable=False)
     """Drawn by the last rotation: together with the predecessor it gives the current token again."""
     session_auth_hash = models.CharField(max_length=64, blank=True, editable=False)
-    """Digest of what Django's own sessions keep: changes with the user's password."""
+    """MAC of the user's password hash: a refresh is refused when the password was changed."""
     auth_time = models.DateTimeField(_("signed in"), null=True, blank=True)
     issued_at = models.DateTimeField(_("started"))
     rotated_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)

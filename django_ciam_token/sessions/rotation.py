@@ -12,9 +12,9 @@ from django_ciam_token.caller import Caller
 from django_ciam_token.crypto import refresh_token_string
 from django_ciam_token.crypto.refresh_token_string import GenuineToken, TokenKey
 from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.sessions.auth_hash import session_auth_hash
 from django_ciam_token.sessions.creation import next_expiry
 from django_ciam_token.sessions.rows import rotate_row
-from django_ciam_token.sessions.user import session_auth_hash
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,12 @@ class Rotation:
 
     nonce: bytes = field(repr=False)
     successor: GenuineToken
-    session_auth_hash: str = field(repr=False)
 
 
-def prepare_rotation(session: RefreshToken, presented: GenuineToken, *, key: TokenKey) -> Rotation:
+def prepare_rotation(presented: GenuineToken, *, key: TokenKey) -> Rotation:
     """Draw the nonce of a rotation and compute the successor."""
     nonce = refresh_token_string.new_nonce()
-    return Rotation(
-        nonce=nonce,
-        successor=refresh_token_string.successor(presented, nonce=nonce, key=key),
-        # Anew, so that a session outlives the secret that its old hash was made with.
-        session_auth_hash=session_auth_hash(session.user),
-    )
+    return Rotation(nonce=nonce, successor=refresh_token_string.successor(presented, nonce=nonce, key=key))
 
 
 def rotate(
@@ -45,13 +39,20 @@ def rotate(
         "generation": rotation.successor.generation,
         "secret_digest": refresh_token_string.digest(rotation.successor.secret),
         "nonce": rotation.nonce,
-        "session_auth_hash": rotation.session_auth_hash,
+        # Anew, so that a session outlives the secret, or the format, that its old hash was made with.
+        "session_auth_hash": session_auth_hash(session.user),
         "expires_at": next_expiry(client, issued_at=session.issued_at, now=now),
         "last_address": caller.address,
         "last_user_agent": caller.user_agent,
     }
     with transaction.atomic(using=using):
-        rotated = rotate_row(using, session_id=session.pk, expected=session.generation, **changes)
+        rotated = rotate_row(
+            using,
+            session_id=session.pk,
+            expected=session.generation,
+            judged_auth_hash=session.session_auth_hash,
+            **changes,
+        )
     if rotated:
         # What signals hand to the site is the session as it is now.
         for name, value in {**changes, "rotated_at": now}.items():
