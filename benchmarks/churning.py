@@ -53,7 +53,7 @@ def refreshed(tokens: list[str], count: int) -> list[str]:
         session = found.session.session
         verdict = judge(found.session, presented, client=found.client, now=now)
         assert verdict is Verdict.ROTATE
-        rotation = prepare_rotation(session, presented, key=keys[0])
+        rotation = prepare_rotation(presented, key=keys[0])
         assert rotate(session, rotation, client=found.client, caller=caller, now=now, using=using)
         tokens[place] = refresh_token_string.encode(rotation.successor, keys[0])
         if turn % 100_000 == 99_999:

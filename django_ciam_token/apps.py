@@ -18,10 +18,14 @@ class CiamTokenConfig(AppConfig):
 
     def ready(self) -> None:
         """Register checks and connect signal receivers."""
+        from django.contrib.auth import get_user_model
+        from django.contrib.auth.base_user import AbstractBaseUser
+
         from django_ciam_token import checks
         from django_ciam_token.database import forks
         from django_ciam_token.integrations import cors_headers
         from django_ciam_token.monitoring import audit_trail
+        from django_ciam_token.sessions.password_upgrade import keep_sessions_at_upgrades
 
         if apps.is_installed("drf_spectacular"):
             from django_ciam_token.integrations import drf_spectacular
@@ -29,6 +33,10 @@ class CiamTokenConfig(AppConfig):
 
             drf_spectacular.describe(EndpointView)
 
+        # Proxies and children of the user model may have methods of their own.
+        for model in apps.get_models():
+            if issubclass(model, AbstractBaseUser) and issubclass(model, get_user_model()):
+                keep_sessions_at_upgrades(model)
         audit_trail.connect()
         checks.register()
         cors_headers.connect()

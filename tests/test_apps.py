@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
+from django.test.utils import isolate_apps
 
 from django_ciam_token.keys import signing_keys
 from django_ciam_token.models import SigningKey
@@ -95,3 +97,23 @@ def test_a_site_without_drf_spectacular_starts(monkeypatch):
     monkeypatch.setattr(apps, "is_installed", lambda name: False)
 
     apps.get_app_config("django_ciam_token").ready()
+
+
+def test_proxies_of_the_user_model_keep_sessions_at_upgrades_by_methods_of_their_own(monkeypatch):
+    with isolate_apps("django.contrib.auth"):
+
+        class Employee(User):
+            class Meta:
+                proxy = True
+                app_label = "auth"
+
+            def check_password(self, raw_password):
+                raise NotImplementedError
+
+    monkeypatch.setattr(apps, "get_models", lambda: [*User.__subclasses__(), SigningKey])
+
+    apps.get_app_config("django_ciam_token").ready()
+
+    assert Employee.check_password.keeps_sessions
+    assert Employee.check_password is not User.check_password
+    assert Employee.save is User.save

@@ -7,6 +7,8 @@ accepted while that secret is listed (``SECRET_KEY_FALLBACKS``). Only the first 
 from __future__ import annotations
 
 import base64
+import hmac
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -22,6 +24,7 @@ _TOKEN_MAC: Final = "refresh-token-mac"
 _TOKEN_SUCCESSOR: Final = "refresh-token-successor"
 SIGNING_KEY: Final = "signing-key"
 SHOWN_ONCE: Final = "shown-once"
+PASSWORD_HASH: Final = "password-hash"
 
 
 class Undecryptable(Exception):
@@ -31,6 +34,17 @@ class Undecryptable(Exception):
 def token_keys() -> tuple[TokenKey, ...]:
     """Return the keys of refresh tokens: the first signs, all are accepted."""
     return tuple([_token_key(secret) for secret in ciam_settings.SECRETS])
+
+
+def mac(message: bytes, *, purpose: str) -> bytes:
+    """Return the MAC of a message with the current secret."""
+    return hmac.digest(_mac_key(ciam_settings.SECRETS[0], purpose), message, "sha256")
+
+
+def macs(message: bytes, *, purpose: str) -> Iterator[bytes]:
+    """Yield the MAC of a message with each of the secrets; any is to be accepted."""
+    for secret in ciam_settings.SECRETS:
+        yield hmac.digest(_mac_key(secret, purpose), message, "sha256")
 
 
 def encrypt(plaintext: bytes, *, purpose: str) -> str:
@@ -71,6 +85,11 @@ def _token_key(secret: str) -> TokenKey:
         mac_key=_derive(secret, _TOKEN_MAC),
         derivation_key=_derive(secret, _TOKEN_SUCCESSOR),
     )
+
+
+@lru_cache(maxsize=16)
+def _mac_key(secret: str, purpose: str) -> bytes:
+    return _derive(secret, purpose)
 
 
 @lru_cache(maxsize=32)

@@ -172,7 +172,7 @@ class _Refresh:
 
     def _rotate(self, session: RefreshToken) -> IssuedTokens:
         if self.rotation is None:
-            self.rotation = rotation.prepare_rotation(session, self.presented, key=self.key)
+            self.rotation = rotation.prepare_rotation(self.presented, key=self.key)
         # All that can fail, and the signatures, come before the transaction: no lock is held meanwhile.
         self._sign(session)
         request = self.request

@@ -74,7 +74,7 @@ class RefreshToken(models.Model):
     nonce = models.BinaryField(max_length=16, editable=False)
     """Drawn by the last rotation. From it and the predecessor the current token can be computed again."""
     session_auth_hash = models.CharField(max_length=64, blank=True, editable=False)
-    """A digest of the hash in Django's own sessions, which changes with the user's password."""
+    """MAC of the user's password hash: a refresh is refused when the password was changed."""
     auth_time = models.DateTimeField(_("signed in"), null=True, blank=True)
     issued_at = models.DateTimeField(_("started"))
     rotated_at = models.DateTimeField(_("last refreshed"), null=True, blank=True)

@@ -15,7 +15,7 @@ from django_ciam_token.crypto.refresh_token_string import GenuineToken
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, RefreshToken
-from django_ciam_token.sessions.user import session_auth_hash
+from django_ciam_token.sessions.auth_hash import session_auth_hash
 
 
 def new_session(

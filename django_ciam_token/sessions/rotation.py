@@ -17,9 +17,9 @@ from django_ciam_token.crypto.refresh_token_string import GenuineToken, TokenKey
 from django_ciam_token.database.clock import DatabaseNow
 from django_ciam_token.database.retry import UNAVAILABLE, mend
 from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.sessions.auth_hash import session_auth_hash
 from django_ciam_token.sessions.creation import next_expiry
 from django_ciam_token.sessions.rows import rotate_row
-from django_ciam_token.sessions.user import session_auth_hash
 
 logger = logging.getLogger("django_ciam_token")
 
@@ -33,18 +33,12 @@ class Rotation:
 
     nonce: bytes = field(repr=False)
     successor: GenuineToken
-    session_auth_hash: str = field(repr=False)
 
 
-def prepare_rotation(session: RefreshToken, presented: GenuineToken, *, key: TokenKey) -> Rotation:
+def prepare_rotation(presented: GenuineToken, *, key: TokenKey) -> Rotation:
     """Draw the nonce of a rotation and compute the successor."""
     nonce = refresh_token_string.new_nonce()
-    return Rotation(
-        nonce=nonce,
-        successor=refresh_token_string.successor(presented, nonce=nonce, key=key),
-        # Anew, so that a session outlives the secret that its old hash was made with.
-        session_auth_hash=session_auth_hash(session.user),
-    )
+    return Rotation(nonce=nonce, successor=refresh_token_string.successor(presented, nonce=nonce, key=key))
 
 
 def rotate(
@@ -55,7 +49,8 @@ def rotate(
         "generation": rotation.successor.generation,
         "secret_digest": refresh_token_string.digest(rotation.successor.secret),
         "nonce": rotation.nonce,
-        "session_auth_hash": rotation.session_auth_hash,
+        # Anew, so that a session outlives the secret, or the format, that its old hash was made with.
+        "session_auth_hash": session_auth_hash(session.user),
         "expires_at": next_expiry(client, issued_at=session.issued_at, now=now),
         "last_address": caller.address,
         "last_user_agent": caller.user_agent,
@@ -63,7 +58,13 @@ def rotate(
     patience = _patience_for(client)
     begun_at = time.monotonic()
     with transaction.atomic(using=using):
-        if not rotate_row(using, session_id=session.pk, expected=session.generation, **changes):
+        if not rotate_row(
+            using,
+            session_id=session.pk,
+            expected=session.generation,
+            judged_auth_hash=session.session_auth_hash,
+            **changes,
+        ):
             return False
         if time.monotonic() - begun_at > patience:
             # It waited for a lock, and the database reads its clock when a statement begins.

@@ -13,7 +13,17 @@ from functools import cache
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
-from django.db.models import DurationField, ExpressionWrapper, F, FilteredRelation, Q, QuerySet
+from django.db.models import (
+    Case,
+    CharField,
+    DurationField,
+    ExpressionWrapper,
+    F,
+    FilteredRelation,
+    Q,
+    QuerySet,
+    When,
+)
 from django.db.models.expressions import CombinedExpression
 
 from django_ciam_token.database.clock import DatabaseNow
@@ -117,16 +127,20 @@ def find_session(session_id: uuid.UUID) -> SessionReading | None:
     return retry(read, using=using)
 
 
-def rotate_row(using: str, *, session_id: uuid.UUID, expected: int, **changes: Any) -> bool:
+def rotate_row(
+    using: str, *, session_id: uuid.UUID, expected: int, judged_auth_hash: str, **changes: Any
+) -> bool:
     """Write a rotation, unless another request rotated or revoked the session since it was read.
 
     Args:
         using: the alias of the database.
         session_id: whose row it is.
         expected: the generation that the row must still have.
+        judged_auth_hash: what the row had as ``session_auth_hash`` when the session was judged.
         changes: the new values of all columns that a rotation writes, but for ``rotated_at``.
     """
-    return _ROTATE.run(using, session_id=session_id, expected=expected, **changes) == 1
+    slots = {"session_id": session_id, "expected": expected, "judged_auth_hash": judged_auth_hash, **changes}
+    return _ROTATE.run(using, **slots) == 1
 
 
 @cache
@@ -199,11 +213,26 @@ def _rows_to_rotate() -> tuple[QuerySet[Any], dict[str, Any]]:
     # None of these may be part of an index.
     converted = {name: Slot(name, field(name)) for name in ("generation", "expires_at")}
     as_they_are = {name: Slot(name) for name in _OF_THE_DRIVER}
-    return rows, {"rotated_at": DatabaseNow(), **converted, **as_they_are}
+    return rows, {
+        "rotated_at": DatabaseNow(),
+        "session_auth_hash": _auth_hash_unless_carried_over(),
+        **converted,
+        **as_they_are,
+    }
+
+
+def _auth_hash_unless_carried_over() -> Case:
+    """Leave what an upgrade of the password hash wrote since the session was read.
+
+    The new hash of this request is that of the user as it was read: written over the other, the next refresh
+    would find another password.
+    """
+    is_as_judged = When(session_auth_hash=Slot("judged_auth_hash"), then=Slot("session_auth_hash"))
+    return Case(is_as_judged, default=F("session_auth_hash"), output_field=CharField())
 
 
 # Strings and bytes, and an address that `Caller` has parsed: their fields would only look at them again.
-_OF_THE_DRIVER: Final = ("secret_digest", "nonce", "session_auth_hash", "last_address", "last_user_agent")
+_OF_THE_DRIVER: Final = ("secret_digest", "nonce", "last_address", "last_user_agent")
 _CLIENT: Final = Select(_select_client)
 _SESSION: Final = Select(_select_session)
 _CLIENT_AND_SESSION: Final = Select(_select_client_and_session)

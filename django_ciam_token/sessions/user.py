@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.utils.crypto import constant_time_compare
-
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import RefreshToken
-
-
-def session_auth_hash(user: AbstractBaseUser | None) -> str:
-    """Return what changes when the user's password does; empty for a user model that has no such thing."""
-    hash_of = getattr(user, "get_session_auth_hash", None)
-    return "" if hash_of is None else _digest_of_hash(hash_of())
+from django_ciam_token.sessions.auth_hash import is_auth_hash_of
 
 
 def require_active(session: RefreshToken) -> None:
@@ -45,16 +35,5 @@ def require_unchanged(session: RefreshToken) -> None:
     user = session.user
     if user is None or not ciam_settings.END_SESSIONS_ON_PASSWORD_CHANGE:
         return
-    if constant_time_compare(session.session_auth_hash, session_auth_hash(user)):
-        return
-    # As django.contrib.auth does for its own sessions: SECRET_KEY is part of the hash.
-    if hasattr(user, "get_session_auth_fallback_hash"):
-        for older in user.get_session_auth_fallback_hash():
-            if constant_time_compare(session.session_auth_hash, _digest_of_hash(older)):
-                return
-    raise InvalidGrant(reason="password_changed")
-
-
-def _digest_of_hash(auth_hash: str) -> str:
-    """Make what a user model returns fit the column, however long it is."""
-    return hashlib.sha256(auth_hash.encode()).hexdigest()
+    if not is_auth_hash_of(session.session_auth_hash, user):
+        raise InvalidGrant(reason="password_changed")

@@ -105,6 +105,19 @@ def test_the_keys_of_a_secret_never_change():
     assert key.derivation_key.hex() == "d312fba251c107835dc99528ac6fb04411fe9eeb0c9688a9b6cc4843409bd245"
 
 
+@every_way_to_list_secrets
+def test_a_mac_is_made_with_the_first_secret_and_any_is_offered_for_comparison(with_secrets):
+    with with_secrets(OLD):
+        old_mac = site_keys.mac(b"message", purpose=site_keys.PASSWORD_HASH)
+
+    with with_secrets(NEW, OLD):
+        new_mac = site_keys.mac(b"message", purpose=site_keys.PASSWORD_HASH)
+
+        assert list(site_keys.macs(b"message", purpose=site_keys.PASSWORD_HASH)) == [new_mac, old_mac]
+        assert site_keys.mac(b"massage", purpose=site_keys.PASSWORD_HASH) != new_mac
+        assert site_keys.mac(b"message", purpose=site_keys.SIGNING_KEY) != new_mac
+
+
 def test_the_same_plaintext_is_never_encrypted_the_same_way_twice():
     first, second = (site_keys.encrypt(b"private", purpose=site_keys.SHOWN_ONCE) for _ in range(2))
 

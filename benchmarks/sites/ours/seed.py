@@ -73,7 +73,7 @@ def among(sessions: int, chosen: int) -> list[str]:
 
     from django_ciam_token.crypto import refresh_token_string, site_keys
     from django_ciam_token.models import RefreshToken
-    from django_ciam_token.sessions import user
+    from django_ciam_token.sessions.auth_hash import session_auth_hash
 
     fill(sessions)
     key, tokens = site_keys.token_keys()[0], []
@@ -88,7 +88,7 @@ def among(sessions: int, chosen: int) -> list[str]:
     for session in RefreshToken.objects.select_related("user").filter(pk__in=picked):
         secret = refresh_token_string.new_secret()
         session.secret_digest = refresh_token_string.digest(secret)
-        session.session_auth_hash = user.session_auth_hash(session.user)
+        session.session_auth_hash = session_auth_hash(session.user)
         session.save(update_fields=["secret_digest", "session_auth_hash"])
         genuine = refresh_token_string.GenuineToken(session.pk, session.generation, secret)
         tokens.append(refresh_token_string.encode(genuine, key))
