@@ -34,6 +34,7 @@ from django_ciam_token.models import Client, ClientSecret, RefreshToken, Revocat
 from django_ciam_token.monitoring.figures import session_figures
 from django_ciam_token.sessions.criteria import SessionCriteria, select_sessions
 from django_ciam_token.sessions.revocation import revoke_sessions
+from django_ciam_token.sessions.user import user_name
 
 if TYPE_CHECKING:
     _SecretInline = admin.TabularInline[ClientSecret, Client]
@@ -312,7 +313,7 @@ class ClientAdmin(TokenAdmin):
             ended = revoke_sessions(
                 SessionCriteria(client=client),
                 reason=RevocationReason.OPERATOR,
-                actor=request.user.get_username(),
+                actor=user_name(request.user),
                 caller=Caller.of(request),
                 max_seconds=_SECONDS_PER_REQUEST,
             )
@@ -413,7 +414,7 @@ class ClientAdmin(TokenAdmin):
             secret = rotate_client_secret(
                 client,
                 overlap=form.chosen,
-                actor=request.user.get_username(),
+                actor=user_name(request.user),
                 caller=Caller.of(request),
             )
         except TemporarilyUnavailable:

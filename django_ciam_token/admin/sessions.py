@@ -26,10 +26,12 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django_ciam_token.admin import paging, session_list, user_agents
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, ReadOnlyAdmin, is_confirmed
 from django_ciam_token.caller import Caller
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
 from django_ciam_token.models import RefreshToken, RevocationReason, SecurityEvent, SessionState
 from django_ciam_token.sessions.criteria import SessionCriteria
 from django_ciam_token.sessions.revocation import revoke_session, revoke_sessions
+from django_ciam_token.sessions.user import user_name
 from django_ciam_token.tokens.recognition import session_of_token
 
 _EVENTS_SHOWN: Final = 100
@@ -57,7 +59,7 @@ class TokenForm(forms.Form):
     def clean_token(self) -> uuid.UUID:
         """Return the id of the session."""
         try:
-            session_id = session_of_token(self.cleaned_data["token"].strip())
+            session_id = session_of_token(Concealed(self.cleaned_data["token"].strip()))
         except InvalidToken:
             raise ValidationError(_NO_TOKEN) from None
         except TemporarilyUnavailable:
@@ -265,7 +267,7 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
                 session,
                 reason=RevocationReason.OPERATOR,
                 now=timezone.now(),
-                actor=request.user.get_username(),
+                actor=user_name(request.user),
                 caller=Caller.of(request),
             )
         except TemporarilyUnavailable:
@@ -309,7 +311,7 @@ class RefreshTokenAdmin(ReadOnlyAdmin):
             ended = revoke_sessions(
                 criteria,
                 reason=RevocationReason.OPERATOR,
-                actor=request.user.get_username(),
+                actor=user_name(request.user),
                 caller=Caller.of(request),
             )
         except TemporarilyUnavailable:

@@ -9,7 +9,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
 
 from django_ciam_token.caller import Caller
-from django_ciam_token.crypto import refresh_token_string, site_keys
+from django_ciam_token.crypto import refresh_token_string
 from django_ciam_token.crypto.refresh_token_string import GenuineToken
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
@@ -25,14 +25,12 @@ def new_session(
     auth_time: datetime | None,
     caller: Caller,
     now: datetime,
-) -> tuple[RefreshToken, str]:
+) -> tuple[RefreshToken, GenuineToken]:
     """Make a new session, not yet saved, and its first refresh token."""
-    secret = refresh_token_string.new_secret()
     session = RefreshToken(
         client=client,
         user=cast("Any", user),
         scope=" ".join(scope),
-        secret_digest=refresh_token_string.digest(secret),
         nonce=refresh_token_string.new_nonce(),
         session_auth_hash=session_auth_hash(user),
         auth_time=auth_time,
@@ -41,8 +39,11 @@ def new_session(
         last_address=caller.address,
         last_user_agent=caller.user_agent,
     )
-    first = GenuineToken(session_id=session.pk, generation=session.generation, secret=secret)
-    return session, refresh_token_string.encode(first, site_keys.token_keys()[0])
+    first = GenuineToken(
+        session_id=session.pk, generation=session.generation, secret=refresh_token_string.new_secret()
+    )
+    session.secret_digest = refresh_token_string.digest(first.secret)
+    return session, first
 
 
 def save_new(session: RefreshToken) -> None:

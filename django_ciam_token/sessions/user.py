@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.utils.crypto import constant_time_compare
 
 from django_ciam_token.conf import ciam_settings
@@ -16,6 +17,11 @@ def session_auth_hash(user: AbstractBaseUser | None) -> str:
     """Return what changes when the user's password does; empty for a user model that has no such thing."""
     hash_of = getattr(user, "get_session_auth_hash", None)
     return "" if hash_of is None else _digest_of_hash(hash_of())
+
+
+def user_name(user: AbstractBaseUser | AnonymousUser) -> str:
+    """Return what people call a user; some user models have an object there, such as a phone number."""
+    return str(user.get_username())
 
 
 def require_active(session: RefreshToken) -> None:

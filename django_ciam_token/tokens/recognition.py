@@ -6,16 +6,15 @@ import uuid
 from datetime import datetime
 
 from django.utils import timezone
-from django.views.decorators.debug import sensitive_variables
 
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.crypto import refresh_token_string, site_keys
 from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine
 from django_ciam_token.tokens import access_tokens
 from django_ciam_token.tokens.access_tokens import VerifiedAccessToken
 
 
-@sensitive_variables()
-def recognise(token: str, *, now: datetime) -> GenuineToken | VerifiedAccessToken:
+def recognise(token: Concealed, *, now: datetime) -> GenuineToken | VerifiedAccessToken:
     """Tell from a token itself what it is; nothing is judged but that this service issued it.
 
     Returns:
@@ -26,13 +25,12 @@ def recognise(token: str, *, now: datetime) -> GenuineToken | VerifiedAccessToke
         TemporarilyUnavailable: the signing keys can't be read.
     """
     try:
-        return refresh_token_string.authenticate(token, site_keys.token_keys())
+        return refresh_token_string.authenticate(token.reveal(), site_keys.token_keys())
     except NotGenuine:
         return access_tokens.verify(token, now=now)
 
 
-@sensitive_variables()
-def session_of_token(token: str) -> uuid.UUID | None:
+def session_of_token(token: str | Concealed) -> uuid.UUID | None:
     """Return the id of the session that a token was issued in, without judging whether either is live.
 
     Args:
@@ -45,4 +43,5 @@ def session_of_token(token: str) -> uuid.UUID | None:
         InvalidToken: it is neither, or not of this service.
         TemporarilyUnavailable: the signing keys can't be read.
     """
+    token = Concealed.of(token)
     return recognise(token, now=timezone.now()).session_id

@@ -16,6 +16,7 @@ from django_ciam_token.admin import clients, new_secret
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.clients import authentication, secrets
 from django_ciam_token.clients.methods import METHODS, Credentials
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.models import Client, ClientSecret, EventType, RefreshToken, SecurityEvent
 from django_ciam_token.monitoring import figures
 from tests.admin.test_base import SECRET
@@ -446,6 +447,7 @@ def test_a_refusal_is_said_with_atomic_requests_as_well(web_client, monkeypatch)
 def authenticate(client, **fields):
     given = {"client_id": client.client_id, "secret": client.plain_secret, **fields}
     method = METHODS[2] if given["secret"] is None else METHODS[1]
+    given["secret"] = given["secret"] and Concealed(given["secret"])
     credentials = Credentials(method, **given)
     return authentication.authenticate(credentials, now=timezone.now()).client
 

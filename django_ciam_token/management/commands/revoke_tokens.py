@@ -13,8 +13,8 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
-from django.views.decorators.debug import sensitive_variables
 
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
@@ -168,9 +168,8 @@ def _ago(text: str) -> datetime:
         ) from None
 
 
-@sensitive_variables()
 def _session_of_token() -> uuid.UUID:
-    token = (getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
+    token = Concealed((getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()).strip())
     try:
         session_id = session_of_token(token)
     except InvalidToken:
