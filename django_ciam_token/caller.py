@@ -35,7 +35,7 @@ class Caller:
         """Take both from a request; an invalid address becomes None."""
         address_of = ciam_settings.CLIENT_ADDRESS
         address = request.META.get("REMOTE_ADDR") if address_of is None else address_of(request)
-        user_agent = request.META.get("HTTP_USER_AGENT", "")
+        user_agent = _decoded(request.META.get("HTTP_USER_AGENT", ""))
         if not user_agent.isprintable():
             user_agent = "".join(character for character in user_agent if character.isprintable())
         return cls(
@@ -70,10 +70,22 @@ NOBODY: Final = Caller()
 """The caller of anything that no request caused."""
 
 
+def _decoded(header: str) -> str:
+    """Read a header as UTF-8 if it is that; servers hand it on as if it were ISO-8859-1 (PEP 3333)."""
+    if header.isascii():
+        return header
+    try:
+        return header.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return header
+
+
 @lru_cache(maxsize=1024)
 def _valid(address: str) -> str | None:
     try:
         # "%" begins the zone of a link-local address, which databases do not accept.
-        return str(ipaddress.ip_address(address.partition("%")[0]))
+        valid = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return None
+    # A server that listens on IPv6 may see IPv4 callers like this; some databases keep it in hexadecimal.
+    return str(getattr(valid, "ipv4_mapped", None) or valid)

@@ -39,7 +39,9 @@ def test_a_caller_may_be_unknown():
         ("192.0.2.1", "192.0.2.1"),
         ("2001:DB8::0001", "2001:db8::1"),
         ("fe80::1%eth0", "fe80::1"),
-        ("::ffff:192.0.2.1", "::ffff:192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::FFFF:C000:0201", "192.0.2.1"),
+        ("::192.0.2.1", "::c000:201"),
         ("", None),
         ("unix:", None),
         ("example.com", None),
@@ -49,11 +51,7 @@ def test_a_caller_may_be_unknown():
     ],
 )
 def test_only_a_valid_address_is_stored(address, stored):
-    expected = {stored}
-    if stored == "::ffff:192.0.2.1":
-        expected.add("::ffff:c000:201")  # Python 3.12 and earlier write it like this.
-
-    assert caller(address=address).address in expected
+    assert caller(address=address).address == stored
 
 
 def test_a_request_without_an_address_has_none():
@@ -86,6 +84,10 @@ def test_a_site_behind_a_proxy_can_tell_where_to_find_the_address():
         ("\x1b[31mred", "[31mred"),
         ("\x00" * 300 + "after", "after"),
         ("ümlaut ✓", "ümlaut ✓"),
+        ("ümlaut ✓".encode().decode("latin-1"), "ümlaut ✓"),
+        ("✓".encode().decode("latin-1") * 200, "✓" * 200),
+        ("ümlaut", "ümlaut"),
+        ("Ã ", "Ã "),
     ],
 )
 def test_a_user_agent_is_shortened_and_stripped_of_control_characters(sent, stored):

@@ -23,6 +23,7 @@ from django_ciam_token.caller import Caller
 from django_ciam_token.clients.secrets import add_first_secret, rotate_client_secret, secret_to_keep
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client, ClientSecret
+from django_ciam_token.sessions.user import user_name
 
 if TYPE_CHECKING:
     _SecretInline = admin.TabularInline[ClientSecret, Client]
@@ -124,7 +125,7 @@ class ClientSecretsMixin(TokenAdmin):
             secret = rotate_client_secret(
                 client,
                 overlap=form.chosen,
-                actor=request.user.get_username(),
+                actor=user_name(request.user),
                 caller=Caller.of(request),
             )
         except TemporarilyUnavailable:

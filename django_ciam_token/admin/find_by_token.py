@@ -16,6 +16,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from django_ciam_token.admin.base import TokenAdmin
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
 from django_ciam_token.models import RefreshToken
 from django_ciam_token.tokens.recognition import session_of_token
@@ -44,7 +45,7 @@ class TokenForm(forms.Form):
     def clean_token(self) -> uuid.UUID:
         """Return the id of the session."""
         try:
-            session_id = session_of_token(self.cleaned_data["token"].strip())
+            session_id = session_of_token(Concealed(self.cleaned_data["token"].strip()))
         except InvalidToken:
             raise ValidationError(_NO_TOKEN) from None
         except TemporarilyUnavailable:

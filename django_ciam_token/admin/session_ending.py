@@ -25,6 +25,7 @@ from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import RefreshToken, RevocationReason
 from django_ciam_token.sessions.criteria import SessionCriteria
 from django_ciam_token.sessions.revocation import revoke_session, revoke_sessions
+from django_ciam_token.sessions.user import user_name
 
 
 class SessionEndingMixin(TokenAdmin):
@@ -70,7 +71,7 @@ class SessionEndingMixin(TokenAdmin):
                 session,
                 reason=RevocationReason.OPERATOR,
                 now=timezone.now(),
-                actor=request.user.get_username(),
+                actor=user_name(request.user),
                 caller=Caller.of(request),
             )
         except TemporarilyUnavailable:
@@ -113,7 +114,7 @@ def end(request: HttpRequest, criteria: SessionCriteria, *, max_seconds: float |
         ended = revoke_sessions(
             criteria,
             reason=RevocationReason.OPERATOR,
-            actor=request.user.get_username(),
+            actor=user_name(request.user),
             caller=Caller.of(request),
             max_seconds=max_seconds,
         )

@@ -21,6 +21,7 @@ from django_ciam_token.conf import SIGNING_ALGORITHMS, ciam_settings
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import SigningKey, SigningKeyState
+from django_ciam_token.sessions.user import user_name
 
 
 class RotationForm(forms.Form):
@@ -145,7 +146,7 @@ class SigningKeyAdmin(ReadOnlyAdmin):
                 algorithm=form.cleaned_data["algorithm"],
                 immediately=is_dangerous,
                 compromised=form.cleaned_data.get("compromised", False),
-                actor=request.user.get_username(),
+                actor=user_name(request.user),
                 caller=Caller.of(request),
             )
         except TemporarilyUnavailable:

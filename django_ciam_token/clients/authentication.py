@@ -10,7 +10,6 @@ from typing import Final, Protocol
 
 from django.db import transaction
 from django.db.models import Q
-from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY, Caller
@@ -48,7 +47,6 @@ class _NoLimit:
         return False
 
 
-@sensitive_variables()
 def authenticate(
     credentials: Credentials,
     *,

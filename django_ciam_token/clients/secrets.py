@@ -17,6 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY, Caller
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
@@ -46,12 +47,12 @@ def is_ours(stored: StoredSecret) -> bool:
     return stored.digest.startswith(DIGEST_PREFIX)
 
 
-def matches(presented: str, digest: str) -> bool:
+def matches(presented: Concealed, digest: str) -> bool:
     """Tell in constant time whether a secret belongs to a digest or to an imported password hash."""
     if digest.startswith(DIGEST_PREFIX):
-        return hmac.compare_digest(secret_digest(presented), digest)
+        return hmac.compare_digest(presented.lend(secret_digest), digest)
     # Imported, with the password hash that it had elsewhere.
-    return check_password(presented, digest)
+    return presented.lend(lambda secret: check_password(secret, digest))
 
 
 @sensitive_variables()

@@ -7,12 +7,13 @@ A grant is a callable that is registered under its ``grant_type`` in the setting
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from django_ciam_token.caller import Caller
+from django_ciam_token.concealed import Concealed, Parameters
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidRequest, UnsupportedGrantType
 from django_ciam_token.models import Client
@@ -22,8 +23,10 @@ from django_ciam_token.tokens.first_tokens import issue_first_tokens
 from django_ciam_token.tokens.issuing import IssuedTokens, SignedTokens, sign_tokens
 
 __all__ = [
+    "Concealed",
     "Grant",
     "IssuedTokens",
+    "Parameters",
     "SignedTokens",
     "Subject",
     "TokenRequest",
@@ -41,8 +44,9 @@ class TokenRequest:
 
     client: Client
     """Authenticated; whether it may use this grant is for the grant to decide."""
-    parameters: Mapping[str, str] = field(repr=False)
-    """The form: each parameter was given once, and none is empty."""
+    parameters: Parameters = field(repr=False)
+    """The form: each parameter was given once, and none is empty. ``parameters["ticket"]`` is a string; error
+    trackers show it if your function keeps it in a variable and raises. See `Concealed`."""
     caller: Caller
     """Where the request came from."""
     now: datetime
@@ -83,13 +87,13 @@ def find_grant(grant_type: str) -> Grant:
     return grants[grant_type]
 
 
-def session_named_by(grant: Grant, parameters: Mapping[str, str]) -> uuid.UUID | None:
+def session_named_by(grant: Grant, parameters: Parameters) -> uuid.UUID | None:
     """Return the id of the session that a grant is going to need, if it says so."""
-    name: Callable[[Mapping[str, str]], uuid.UUID | None] | None = getattr(grant, "session_of", None)
+    name: Callable[[Parameters], uuid.UUID | None] | None = getattr(grant, "session_of", None)
     return None if name is None else name(parameters)
 
 
-def require(parameters: Mapping[str, str], name: str) -> str:
+def require(parameters: Parameters, name: str) -> str:
     """Return a parameter that must be there.
 
     Raises:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
 from django.dispatch import Signal
-from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import scopes, signals
+from django_ciam_token.concealed import Concealed, Parameters
 from django_ciam_token.crypto import refresh_token_string, site_keys
 from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine, TokenKey, WrongMAC
 from django_ciam_token.database import outages
@@ -41,7 +40,6 @@ _LONGEST_COMMIT: Final = timedelta(minutes=10)
 class RefreshTokenGrant:
     """Rotates a refresh token and issues fresh tokens for its session."""
 
-    @sensitive_variables()
     def __call__(self, request: TokenRequest) -> IssuedTokens:
         """Answer a token request; see `Grant`.
 
@@ -52,14 +50,14 @@ class RefreshTokenGrant:
             InvalidScope: the scope is malformed or wider than first granted; the token is still good.
             TemporarilyUnavailable: the database refused; the same request may be sent again.
         """
-        text, keys = require(request.parameters, "refresh_token"), site_keys.token_keys()
+        text, keys = Concealed(require(request.parameters, "refresh_token")), site_keys.token_keys()
         if not request.client.refresh_tokens_enabled:
             raise UnauthorizedClient(
                 "this application may not use refresh tokens; ask its operator",
                 reason="refresh_tokens_disabled",
             )
         try:
-            presented = refresh_token_string.authenticate(text, keys)
+            presented = refresh_token_string.authenticate(text.reveal(), keys)
         except NotGenuine as error:
             if isinstance(error, WrongMAC):
                 key_set.current().require_right_secrets(request.now)
@@ -74,12 +72,11 @@ class RefreshTokenGrant:
             }
             raise
 
-    @sensitive_variables()
-    def session_of(self, parameters: Mapping[str, str]) -> uuid.UUID | None:
+    def session_of(self, parameters: Parameters) -> uuid.UUID | None:
         """Return the session of the token if that is genuine; for garbage nothing is read."""
         try:
-            text = parameters["refresh_token"]
-            return refresh_token_string.authenticate(text, site_keys.token_keys()).session_id
+            keys = site_keys.token_keys()
+            return refresh_token_string.authenticate(parameters["refresh_token"], keys).session_id
         except (KeyError, NotGenuine):
             return None
 
@@ -189,16 +186,20 @@ class _Refresh:
 
     def _rotated(self, session: RefreshToken, rotated: Rotation) -> IssuedTokens:
         self._send(signals.tokens_refreshed, session)
-        refresh_token = refresh_token_string.encode(rotated.successor, self.key)
-        return IssuedTokens(signed=self._sign(session), refresh_token=refresh_token)
+        return IssuedTokens(
+            signed=self._sign(session),
+            refresh_token=refresh_token_string.encode(rotated.successor, self.key),
+        )
 
     def _replay(self, reading: SessionReading) -> IssuedTokens:
         session = reading.session
         if is_late(reading, grace_period=self.request.client.effective_grace_period):
             # Perhaps the first answer to this rotation that reaches the client, who may have to repeat it.
             rotation.renew_grace_period(session, using=self.using)
-        refresh_token = successor_again(session, self.presented)
-        tokens = IssuedTokens(signed=self._sign(session), refresh_token=refresh_token)
+        # Signed first: no token is in a variable while functions of the site are asked.
+        tokens = IssuedTokens(
+            signed=self._sign(session), refresh_token=successor_again(session, self.presented)
+        )
         self._report("Session %s: predecessor answered with its successor again", session, "replayed")
         self._send(signals.tokens_replayed, session)
         return tokens

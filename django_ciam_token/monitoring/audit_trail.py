@@ -93,7 +93,7 @@ def event_of(
         user_id="" if user_id is None else str(user_id)[:64],
         session_id=session_id,
         reason=reason[:64],
-        actor=actor[:150],
+        actor=str(actor)[:150],
         address=caller.address,
     )
 

@@ -10,13 +10,12 @@ from typing import Final
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import Error
 from django.utils import timezone
-from django.utils.decorators import method_decorator
-from django.views.decorators.debug import sensitive_variables
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, AuthenticationFailed, ParseError
 from rest_framework.request import Request
 
 from django_ciam_token.caller import shown_path
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidRequest, InvalidToken, TemporarilyUnavailable
 from django_ciam_token.resource_server.machine_user import MachineUser
@@ -73,7 +72,6 @@ class AccessTokenAuthentication(BaseAuthentication):
 
     www_authenticate_realm = "api"
 
-    @method_decorator(sensitive_variables())
     def authenticate(self, request: Request) -> tuple[AbstractBaseUser | MachineUser, LiveAccessToken] | None:
         """Return the user and the token; None if the request has no Bearer credentials.
 
@@ -127,14 +125,14 @@ def _user_of(live: LiveAccessToken) -> AbstractBaseUser | MachineUser:
     return MachineUser(client=live.client) if user_of is None else user_of(live.client)
 
 
-@sensitive_variables()
-def accept(token: str, *, now: datetime) -> LiveAccessToken:
+def accept(token: str | Concealed, *, now: datetime) -> LiveAccessToken:
     """Return what an access token says if the site's own views may accept it.
 
     Raises:
         InvalidToken: they may not accept it; the reason says why.
         TemporarilyUnavailable: the database refused.
     """
+    token = Concealed.of(token)
     verified = access_tokens.verify(token, now=now)
     access_tokens.require_unexpired(verified, now=now, leeway=ciam_settings.RESOURCE_LEEWAY)
     audience, audiences = verified.claims["aud"], ciam_settings.RESOURCE_AUDIENCES

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Model
 
 from django_ciam_token.caller import Caller
-from django_ciam_token.crypto import refresh_token_string, site_keys
+from django_ciam_token.crypto import refresh_token_string
 from django_ciam_token.crypto.refresh_token_string import GenuineToken
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
@@ -26,12 +26,10 @@ def new_session(
     auth_time: datetime | None,
     caller: Caller,
     now: datetime,
-) -> tuple[RefreshToken, str]:
+) -> tuple[RefreshToken, GenuineToken]:
     """Make a new session, not yet saved, and its first refresh token."""
-    secret = refresh_token_string.new_secret()
     session = RefreshToken(
         scope=" ".join(scope),
-        secret_digest=refresh_token_string.digest(secret),
         nonce=refresh_token_string.new_nonce(),
         session_auth_hash=session_auth_hash(user),
         auth_time=auth_time,
@@ -43,8 +41,11 @@ def new_session(
     _refer(session, "client", client)
     if user is not None:
         _refer(session, "user", user)
-    first = GenuineToken(session_id=session.pk, generation=session.generation, secret=secret)
-    return session, refresh_token_string.encode(first, site_keys.token_keys()[0])
+    first = GenuineToken(
+        session_id=session.pk, generation=session.generation, secret=refresh_token_string.new_secret()
+    )
+    session.secret_digest = refresh_token_string.digest(first.secret)
+    return session, first
 
 
 def _refer(session: RefreshToken, name: str, row: Model) -> None:

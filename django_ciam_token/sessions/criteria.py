@@ -16,6 +16,7 @@ from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.models.client import longest_access_token_lifetime
+from django_ciam_token.sessions.user import user_name
 
 # A refresh that was accepted just before its session expired, or on a host whose clock is behind, is about
 # to extend it; to end all sessions means to end that one as well, and its access tokens.
@@ -50,7 +51,7 @@ class SessionCriteria:
     def described(self) -> dict[str, str]:
         """Return the criteria as text: enough to do the same again, should a failover undo it."""
         texts = {
-            "user": None if self.user is None else str(self.user.get_username()),
+            "user": None if self.user is None else user_name(self.user),
             "client_id": None if self.client is None else self.client.client_id,
             "session_id": self.session_id,
             "except_session": self.except_session,

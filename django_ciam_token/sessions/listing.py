@@ -15,6 +15,7 @@ from django_ciam_token.database.retry import retry
 from django_ciam_token.models import Client, RefreshToken, SessionState
 from django_ciam_token.sessions.criteria import SessionCriteria, select_sessions
 from django_ciam_token.sessions.rows import since_rotation
+from django_ciam_token.sessions.user import user_name
 
 _LISTED_AT_ONCE: Final = 1_000
 
@@ -43,7 +44,7 @@ class SessionInfo:
             session_id=session.pk,
             client_id=session.client.client_id,
             client_name=session.client.name,
-            user=None if session.user is None else session.user.get_username(),
+            user=None if session.user is None else user_name(session.user),
             scope=session.scopes,
             started_at=session.issued_at,
             last_refreshed_at=None if since_rotation is None else now - since_rotation,

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
+
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import RefreshToken
 from django_ciam_token.sessions.auth_hash import is_auth_hash_of
+
+
+def user_name(user: AbstractBaseUser | AnonymousUser) -> str:
+    """Return what people call a user; some user models have an object there, such as a phone number."""
+    return str(user.get_username())
 
 
 def require_active(session: RefreshToken) -> None:

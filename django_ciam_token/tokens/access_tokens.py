@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from datetime import timezone as datetime_timezone
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -17,10 +18,10 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import transaction
 from django.db.models import Exists, Value
 from django.db.models.fields import UUIDField
-from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import scopes, signals
 from django_ciam_token.caller import Caller
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto import jose
 from django_ciam_token.database.retry import retry
@@ -54,17 +55,16 @@ class LiveAccessToken:
     """None for a machine."""
 
 
-@sensitive_variables()
-def verify(token: str, *, now: datetime) -> VerifiedAccessToken:
+def verify(token: Concealed, *, now: datetime) -> VerifiedAccessToken:
     """Check that this service signed an access token.
 
     Raises:
         InvalidToken: it did not, or it is an id_token (RFC 8725 §3.11).
         TemporarilyUnavailable: the keys can't be read.
     """
-    keys = key_set.knowing(jose.unverified_kid(token)).verification_keys(now)
+    keys = key_set.knowing(token.lend(jose.unverified_kid)).verification_keys(now)
     try:
-        header, claims = jose.verify(token, jwks=keys, issuer=ciam_settings.ISSUER)
+        header, claims = token.lend(partial(jose.verify, jwks=keys, issuer=ciam_settings.ISSUER))
         if not _is_access_token(header, claims):
             raise InvalidToken(reason="not_an_access_token")
         return VerifiedAccessToken(

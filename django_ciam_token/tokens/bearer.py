@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.errors import InvalidRequest, InvalidToken
 
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1.
 
 
-def bearer_token(authorization: str | None) -> str | None:
+def bearer_token(authorization: str | None) -> Concealed | None:
     """Return the token of an Authorization header (RFC 6750 §2.1); None if it is of another scheme.
 
     Raises:
@@ -24,7 +25,7 @@ def bearer_token(authorization: str | None) -> str | None:
         raise InvalidRequest("send one access token: Authorization: Bearer TOKEN", reason="not_one_token")
     if not _B64TOKEN.fullmatch(tokens[0]):
         raise InvalidToken(reason="malformed_token")
-    return tokens[0]
+    return Concealed(tokens[0])
 
 
 def challenge(**parameters: str) -> str:

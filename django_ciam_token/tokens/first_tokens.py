@@ -9,6 +9,8 @@ from django.contrib.auth.base_user import AbstractBaseUser
 
 from django_ciam_token import scopes, signals
 from django_ciam_token.caller import Caller
+from django_ciam_token.crypto import site_keys
+from django_ciam_token.crypto.refresh_token_string import encode
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant, InvalidRequest, InvalidScope, UnauthorizedClient
 from django_ciam_token.models import ApplicationType, Client, RefreshToken
@@ -52,15 +54,18 @@ def issue_first_tokens(
     granted = _narrow(client, scope)
     if user is not None and auth_time is None:
         auth_time = now
-    session, refresh_token = None, None
+    session, first = None, None
     if client.refresh_tokens_enabled:
-        session, refresh_token = new_session(
+        session, first = new_session(
             client=client, user=user, scope=granted, auth_time=auth_time, caller=caller, now=now
         )
     session_id = None if session is None else session.pk
     subject = Subject(client=client, user=user, scope=granted, session_id=session_id, auth_time=auth_time)
     # Signed before it is saved: what can fail leaves no session behind.
-    tokens = IssuedTokens(signed=sign_tokens(subject, now=now), refresh_token=refresh_token)
+    tokens = IssuedTokens(
+        signed=sign_tokens(subject, now=now),
+        refresh_token=None if first is None else encode(first, site_keys.token_keys()[0]),
+    )
     if session is not None:
         save_new(session)
     _report(session, subject, caller)

@@ -66,12 +66,11 @@ def sign_tokens(subject: Subject, *, now: datetime) -> SignedTokens:
     iat = math.floor(now.timestamp())
     access_claims = claims.access_token_claims(subject, iat=iat)
     typ = "at+jwt" if claims.is_rfc9068() else "JWT"
-    id_token = None
-    if "openid" in subject.scope:
-        id_token = jose.sign(claims.id_token_claims(subject, iat=iat), key=key)
+    # No token is in a variable while the site is asked for claims, or when they turn out not to be JSON.
+    id_claims = claims.id_token_claims(subject, iat=iat) if "openid" in subject.scope else None
     return SignedTokens(
         access_token=jose.sign(access_claims, key=key, typ=typ),
-        id_token=id_token,
+        id_token=None if id_claims is None else jose.sign(id_claims, key=key),
         scope=subject.scope,
         issued_at=now,
         expires_at=access_claims["exp"],

@@ -6,8 +6,8 @@ import uuid
 from datetime import datetime
 
 from django.utils import timezone
-from django.views.decorators.debug import sensitive_variables
 
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.crypto import refresh_token_string, site_keys
 from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine, WrongMAC
 from django_ciam_token.errors import InvalidToken
@@ -16,8 +16,7 @@ from django_ciam_token.tokens import access_tokens
 from django_ciam_token.tokens.access_tokens import VerifiedAccessToken
 
 
-@sensitive_variables()
-def recognise(token: str, *, now: datetime) -> GenuineToken | VerifiedAccessToken:
+def recognise(token: Concealed, *, now: datetime) -> GenuineToken | VerifiedAccessToken:
     """Tell from a token itself what it is; nothing is judged but that this service issued it.
 
     Returns:
@@ -28,7 +27,7 @@ def recognise(token: str, *, now: datetime) -> GenuineToken | VerifiedAccessToke
         TemporarilyUnavailable: the signing keys can't be read, or the site has the wrong secrets.
     """
     try:
-        return refresh_token_string.authenticate(token, site_keys.token_keys())
+        return refresh_token_string.authenticate(token.reveal(), site_keys.token_keys())
     except WrongMAC:
         key_set.current().require_right_secrets(now)
         raise InvalidToken(reason="not_genuine") from None
@@ -36,8 +35,7 @@ def recognise(token: str, *, now: datetime) -> GenuineToken | VerifiedAccessToke
         return access_tokens.verify(token, now=now)
 
 
-@sensitive_variables()
-def session_of_token(token: str) -> uuid.UUID | None:
+def session_of_token(token: str | Concealed) -> uuid.UUID | None:
     """Return the id of the session that a token was issued in, without judging whether either is live.
 
     Args:
@@ -50,4 +48,5 @@ def session_of_token(token: str) -> uuid.UUID | None:
         InvalidToken: it is neither, or not of this service.
         TemporarilyUnavailable: the signing keys can't be read.
     """
+    token = Concealed.of(token)
     return recognise(token, now=timezone.now()).session_id

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -17,9 +17,9 @@ from typing import Any, Final
 from django.core.exceptions import SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.db import connections, transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
-from django.views.decorators.debug import sensitive_variables
+from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException, MethodNotAllowed, Throttled, UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -29,6 +29,7 @@ from rest_framework.views import APIView
 from django_ciam_token.caller import Caller, shown_path
 from django_ciam_token.clients.authentication import authenticate
 from django_ciam_token.clients.methods import read_credentials, uses_basic
+from django_ciam_token.concealed import Form, Parameters
 from django_ciam_token.database.retry import is_refusal
 from django_ciam_token.errors import (
     InvalidClient,
@@ -42,8 +43,8 @@ from django_ciam_token.errors import (
     WrongMethod,
 )
 from django_ciam_token.sessions.rows import ClientReading
-from django_ciam_token.views.form import SEND_A_FORM, Form, StrictFormParser, read_form
-from django_ciam_token.views.rendering import NO_STORE, JSONRenderer, OneRepresentation
+from django_ciam_token.views.form import SEND_A_FORM, StrictFormParser, forget_body, read_form
+from django_ciam_token.views.rendering import CONTENT_TYPE, NO_STORE, JSONRenderer, OneRepresentation
 from django_ciam_token.views.throttling import Failures, FailureThrottle
 
 logger = logging.getLogger("django_ciam_token")
@@ -113,11 +114,10 @@ class EndpointView(APIView):
         """
         return read_form(request._request)
 
-    @sensitive_variables()
     def authenticate_client(
         self,
         request: Request,
-        parameters: Mapping[str, str],
+        parameters: Parameters,
         *,
         caller: Caller,
         now: datetime,
@@ -149,8 +149,24 @@ class EndpointView(APIView):
             raise InvalidClient(reason="public_client")
         return reading
 
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer a request; whatever fails, even in answering an error, the answer is JSON."""
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        except Exception as exc:  # noqa: BLE001 - a client of this service can't read Django's HTML page
+            forget_body(request)
+            error = self._report(exc, request)
+            body = JSONRenderer().render(error.members())
+            return HttpResponse(body, status=error.status, headers={"Content-Type": CONTENT_TYPE, **NO_STORE})
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Render the answer now: Django would do it where an error is no longer answered in JSON."""
+        response = super().finalize_response(request, response, *args, **kwargs)
+        return response.render() if isinstance(response, Response) else response
+
     def handle_exception(self, exc: Exception) -> Response:
         """Turn any exception into a JSON answer that reveals nothing."""
+        forget_body(self.request._request)
         error = self._throttled(self._as_oauth_error(exc))
         status = exc.status_code if isinstance(exc, APIException) else error.status
         headers = dict(NO_STORE)
@@ -206,8 +222,21 @@ class EndpointView(APIView):
                 extra={"event": "database_unavailable"},
             )
             return TemporarilyUnavailable("try again with the same parameters", reason="database_unavailable")
-        path = shown_path(self.request)
+        return self._report(exc, self.request._request)
+
+    def _report(self, exc: Exception, request: HttpRequest) -> ServerError:
+        path = shown_path(request)
+        _forget_frames_of_refusals(exc)
         logger.error("Internal error at %s", path, exc_info=exc, extra={"event": "server_error"})
         # Error trackers listen to this signal. Django would send it if it caught the exception itself.
-        got_request_exception.send(sender=type(self), request=self.request._request)
+        got_request_exception.send(sender=type(self), request=request)
         return ServerError()
+
+
+def _forget_frames_of_refusals(exc: BaseException) -> None:
+    """Forget the frames of a refusal that could not be answered: some of them read a secret."""
+    earlier = exc.__cause__ or exc.__context__
+    while earlier is not None:
+        if isinstance(earlier, OAuthError):
+            earlier.__traceback__ = earlier.__cause__ = earlier.__context__ = None
+        earlier = earlier.__cause__ or earlier.__context__

@@ -9,7 +9,11 @@ from urllib.parse import parse_qsl
 from django.http import HttpRequest
 from rest_framework.parsers import BaseParser
 
-from django_ciam_token.errors import ContentTooLarge, InvalidRequest, LengthRequired, UnsupportedContent
+from django_ciam_token.concealed import Form
+from django_ciam_token.errors import InvalidRequest, UnsupportedContent
+from django_ciam_token.views.body import discard_body, empty, length_of_body, read_body
+
+__all__ = ["SEND_A_FORM", "Form", "StrictFormParser", "parse_form", "read_form"]
 
 SEND_A_FORM: Final = (
     "send a form: Content-Type application/x-www-form-urlencoded "
@@ -19,10 +23,11 @@ LARGEST_BODY: Final = 16 * 1024
 _MOST_FIELDS: Final = 100
 # The two parameters that later RFCs allow a client to repeat (RFC 8707 §2, RFC 8693 §2.1). They are unused.
 _REPEATABLE: Final = frozenset({"resource", "audience"})
-
-
-class Form(dict[str, str]):
-    """Parameters that were parsed strictly: each was sent once, and none is empty."""
+_UTF_8: Final = frozenset({"utf-8", "utf8"})
+# Labels that some HTTP libraries put on every form. ASCII text is the same in them as in UTF-8.
+_LIKE_ASCII: Final = frozenset(
+    {"us-ascii", "ascii", "iso-8859-1", "iso8859-1", "latin1", "iso-8859-15", "windows-1252", "cp1252"}
+)
 
 
 class StrictFormParser(BaseParser):
@@ -30,7 +35,7 @@ class StrictFormParser(BaseParser):
 
     media_type = "application/x-www-form-urlencoded"
 
-    def parse(
+    def parse(  # type: ignore[override]  # DRF takes anything for the data.
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Form:
         """Return the form of the request."""
@@ -40,36 +45,54 @@ class StrictFormParser(BaseParser):
 def read_form(request: HttpRequest) -> Form:
     """Return the parameters of a form that have a value; an empty form if there is no body.
 
-    The body stays readable for other code that looks at the request.
+    The form is kept with the request. From then on ``body`` and ``POST`` are empty: error trackers send them.
 
     Raises:
-        LengthRequired: it was sent in chunks.
+        LengthRequired: it was sent in chunks, and the server does not say where it ends.
         UnsupportedContent: the content is not a form, is not in UTF-8, or is compressed.
         ContentTooLarge: the body is longer than `LARGEST_BODY`.
-        InvalidRequest: the form is not valid UTF-8, contains a NUL, or repeats a parameter.
+        InvalidRequest: the form is shorter than its Content-Length, is not valid UTF-8, contains a NUL, or
+            repeats a parameter.
     """
-    meta = request.META
-    if "HTTP_TRANSFER_ENCODING" in meta and not meta.get("CONTENT_LENGTH"):
-        raise LengthRequired("send the form with a Content-Length, not in chunks", reason="chunked")
-    length = _length(meta.get("CONTENT_LENGTH"))
-    if length == 0:
+    form: Form | None = getattr(request, "ciam_form", None)
+    if form is None:
+        try:
+            form = _read(request)
+        except Exception:
+            discard_body(request)
+            raise
+        finally:
+            empty(request)
+        request.ciam_form = form  # type: ignore[attr-defined]
+    return form
+
+
+def forget_body(request: HttpRequest) -> None:
+    """Take the body out of a request whose form nobody has read: it was refused before."""
+    if not hasattr(request, "ciam_form"):
+        discard_body(request)
+        empty(request)
+
+
+def _read(request: HttpRequest) -> Form:
+    length = length_of_body(request)
+    if length == 0 or (length is None and not request.content_type):
         return Form()
     if request.content_type != StrictFormParser.media_type:
         raise UnsupportedContent(SEND_A_FORM, reason="not_a_form")
-    if (request.content_params or {}).get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
-        raise UnsupportedContent("encode the form as UTF-8", reason="wrong_charset")
-    if meta.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+    charset = (request.content_params or {}).get("charset", "utf-8").lower()
+    if charset not in _UTF_8 and charset not in _LIKE_ASCII:
+        raise _wrong_charset()
+    if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
         raise UnsupportedContent("do not compress the form", reason="compressed_body")
-    if length > LARGEST_BODY or len(request.body) > LARGEST_BODY:
-        raise ContentTooLarge("the form is larger than 16 KiB", reason="body_too_large")
-    return parse_form(request.body)
+    form = parse_form(read_body(request, length))
+    if charset not in _UTF_8 and not all(name.isascii() and form[name].isascii() for name in form):
+        raise _wrong_charset()
+    return form
 
 
-def _length(text: str | None) -> int:
-    try:
-        return int(text or 0)
-    except ValueError:
-        return 0
+def _wrong_charset() -> UnsupportedContent:
+    return UnsupportedContent("encode the form as UTF-8", reason="wrong_charset")
 
 
 def parse_form(body: bytes) -> Form:

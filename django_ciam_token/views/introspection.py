@@ -8,12 +8,11 @@ from typing import Any, Final
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import timezone
-from django.utils.decorators import method_decorator
-from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from django_ciam_token.caller import Caller
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto.refresh_token_string import GenuineToken
 from django_ciam_token.database.retry import retry
@@ -22,6 +21,7 @@ from django_ciam_token.errors import InvalidGrant, InvalidToken
 from django_ciam_token.grants import require
 from django_ciam_token.models import Client
 from django_ciam_token.sessions.rows import SessionReading, find_session
+from django_ciam_token.sessions.user import user_name
 from django_ciam_token.sessions.verdict import Verdict, judge
 from django_ciam_token.tokens import access_tokens
 from django_ciam_token.tokens.access_tokens import VerifiedAccessToken
@@ -40,20 +40,18 @@ class IntrospectionView(EndpointView):
 
     http_method_names = ["post"]
 
-    @method_decorator(sensitive_variables())
     def post(self, request: Request) -> Response:
         """Say whether a token is live."""
         now = timezone.now()
         parameters = self.form(request)
         caller = Caller.of(request._request)
-        token = require(parameters, "token")
+        token = Concealed(require(parameters, "token"))
         # RFC 7662 §2.1: without authentication anybody could scan for live tokens.
         reading = self.authenticate_client(request, parameters, caller=caller, now=now, confidential=True)
         return Response(introspect(token, client=reading.client, now=now), headers=NO_STORE)
 
 
-@sensitive_variables()
-def introspect(token: str, *, client: Client, now: datetime) -> dict[str, Any]:
+def introspect(token: Concealed, *, client: Client, now: datetime) -> dict[str, Any]:
     """Return the members of the answer for a token of either kind.
 
     Args:
@@ -144,4 +142,4 @@ def _may_ask(client: Client, owner: str) -> bool:
 
 
 def _username(user: AbstractBaseUser | None) -> dict[str, str]:
-    return {} if user is None else {"username": user.get_username()}
+    return {} if user is None else {"username": user_name(user)}

@@ -12,8 +12,8 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
 CONTENT_TYPE: Final = "application/json;charset=UTF-8"
-# RFC 6749 §5.1, and §5.2 for errors.
-NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+# RFC 6749 §5.1, and §5.2 for errors. Caches that ignore no-store, as Django's long did, obey private or Vary.
+NO_STORE: Final = {"Cache-Control": "private, no-store", "Pragma": "no-cache", "Vary": "Authorization"}
 
 
 class JSONRenderer(BaseRenderer):

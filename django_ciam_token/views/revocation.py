@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.utils import timezone
-from django.utils.decorators import method_decorator
-from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from django_ciam_token.caller import Caller
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto.refresh_token_string import GenuineToken
 from django_ciam_token.errors import InvalidClient, InvalidToken
@@ -30,20 +29,18 @@ class RevocationView(EndpointView):
 
     http_method_names = ["post"]
 
-    @method_decorator(sensitive_variables())
     def post(self, request: Request) -> Response:
         """Revoke a token; the body is an empty object, which every client library accepts."""
         now = timezone.now()
         parameters = self.form(request)
         caller = Caller.of(request._request)
-        token = require(parameters, "token")
+        token = Concealed(require(parameters, "token"))
         reading = self.authenticate_client(request, parameters, caller=caller, now=now)
         revoke_token(token, client=reading.client, caller=caller, now=now)
         return Response({}, headers=NO_STORE)
 
 
-@sensitive_variables()
-def revoke_token(token: str, *, client: Client, caller: Caller, now: datetime) -> None:
+def revoke_token(token: Concealed, *, client: Client, caller: Caller, now: datetime) -> None:
     """Revoke the session of a refresh token, or one access token.
 
     Any other string is not an error (RFC 7009 §2.2). The kind is recognised from the token itself, so a wrong

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from django.http import HttpResponse
 from django.utils import timezone
-from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 
 from django_ciam_token.caller import Caller, queued_for
@@ -18,7 +17,6 @@ class TokenView(EndpointView):
 
     http_method_names = ["post"]
 
-    @sensitive_variables()
     def post(self, request: Request) -> HttpResponse:
         """Answer a token request."""
         now = timezone.now()

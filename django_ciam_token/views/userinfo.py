@@ -10,13 +10,12 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ImproperlyConfigured
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
-from django.utils.decorators import method_decorator
-from django.views.decorators.debug import sensitive_variables
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InsufficientScope, InvalidRequest
+from django_ciam_token.sessions.user import user_name
 from django_ciam_token.tokens import access_tokens
 from django_ciam_token.tokens.access_tokens import LiveAccessToken
 from django_ciam_token.tokens.bearer import bearer_token, challenge
@@ -36,7 +35,6 @@ class UserInfoView(EndpointView):
 
     http_method_names = ["get", "post"]
 
-    @method_decorator(sensitive_variables())
     def get(self, request: Request) -> Response:
         """Answer with the claims about the token's user."""
         token = bearer_token(request.headers.get("Authorization"))
@@ -92,10 +90,11 @@ def _standard_claims(user: AbstractBaseUser, scope: tuple[str, ...]) -> dict[str
         found["name"] = "" if full_name is None else full_name()
         found["given_name"] = getattr(user, "first_name", "")
         found["family_name"] = getattr(user, "last_name", "")
-        found["preferred_username"] = user.get_username()
+        found["preferred_username"] = user_name(user)
     if "email" in scope:
         found["email"] = getattr(user, user.get_email_field_name(), "")
-    return {name: value for name, value in found.items() if value}
+    # A user model may hold a phone number or a name as an object.
+    return {name: str(value) for name, value in found.items() if value}
 
 
 def _site_claims(token: LiveAccessToken, user: AbstractBaseUser) -> Mapping[str, Any]:

@@ -35,4 +35,4 @@ class LoginView(APIView):
             answer = issue_tokens(client=client, user=user, request=request)
         except OAuthError as error:
             return Response(error.members(), status=error.status)
-        return Response(answer, headers={"Cache-Control": "no-store"})
+        return Response(answer, headers={"Cache-Control": "private, no-store"})

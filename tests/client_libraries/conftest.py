@@ -20,7 +20,11 @@ import pytest
 EXAMPLE_PROJECT: Final = Path(__file__).resolve().parents[2] / "example_project"
 SECONDS_TO_START: Final = 30
 SERVERS: Final = {
-    "gunicorn": ["config.wsgi:application", "--no-control-socket", "--bind", "127.0.0.1:{port}"],
+    # With threads it keeps connections open.
+    "gunicorn": [
+        *("config.wsgi:application", "--no-control-socket", "--threads", "2"),
+        *("--bind", "127.0.0.1:{port}"),
+    ],
     "uvicorn": ["config.asgi:application", "--host", "127.0.0.1", "--port", "{port}"],
 }
 

@@ -15,6 +15,7 @@ from django_ciam_token.clients.authentication import authenticate
 from django_ciam_token.clients.methods import METHODS, Credentials, read_credentials, uses_basic
 from django_ciam_token.clients.methods import secret as secret_method
 from django_ciam_token.clients.secrets import import_client_secret, rotate_client_secret
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.errors import InvalidClient, InvalidRequest
 from django_ciam_token.models import Client, ClientSecret
 from django_ciam_token.sessions.rows import StoredSecret
@@ -27,7 +28,8 @@ BY_NAME = {method.name: method for method in METHODS}
 
 
 def claimed(client_id, secret):
-    return Credentials(BY_NAME["none" if secret is None else "client_secret_post"], client_id, secret)
+    proof = None if secret is None else Concealed(secret)
+    return Credentials(BY_NAME["none" if secret is None else "client_secret_post"], client_id, proof)
 
 
 def basic(text, scheme="Basic"):
@@ -62,7 +64,8 @@ def basic(text, scheme="Basic"):
 )
 def test_credentials_are_read_from_the_one_place_they_are_in(authorization, parameters, client_id, secret):
     method = "client_secret_basic" if uses_basic(authorization) else "client_secret_post"
-    expected = Credentials(BY_NAME["none" if secret is None else method], client_id, secret)
+    proof = None if secret is None else Concealed(secret)
+    expected = Credentials(BY_NAME["none" if secret is None else method], client_id, proof)
 
     assert read_credentials(authorization, parameters) == expected
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from django_ciam_token.clients import authentication, secrets
 from django_ciam_token.clients.methods import METHODS, Credentials
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.models import ClientSecret
 
 pytestmark = pytest.mark.django_db
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.django_db
 def authenticate(client, **fields):
     given = {"client_id": client.client_id, "secret": client.plain_secret, **fields}
     method = METHODS[2] if given["secret"] is None else METHODS[1]
+    given["secret"] = given["secret"] and Concealed(given["secret"])
     credentials = Credentials(method, **given)
     return authentication.authenticate(credentials, now=timezone.now()).client
 

@@ -33,7 +33,7 @@ def assert_error(response, status, error, *, description=None):
     body = json.loads(response.content)
     assert response.status_code == status, body
     assert response["Content-Type"] == "application/json;charset=UTF-8"
-    assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Control"] == "private, no-store"
     assert response["Pragma"] == "no-cache"
     assert body["error"] == error
     assert set(body) <= {"error", "error_description"}

@@ -9,6 +9,7 @@ import pytest
 from django.test import Client as Browser
 from django.test import override_settings
 from django.urls import path
+from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
 from django_ciam_token.models import RefreshToken
@@ -86,6 +87,44 @@ def test_an_internal_failure_reveals_nothing_and_changes_nothing(form, settings,
     assert_error(response, 500, "server_error")
     assert RefreshToken.objects.get().generation == 0
     assert any("a hook of the site failed" in line for line in traces.logged)
+
+
+class Unserialisable(TokenView):
+    """A subclass that adds what JSON does not have; it fails when the answer is rendered."""
+
+    def post(self, request):
+        return Response({"member": object()})
+
+
+class BrokenAnswer(BaseThrottle):
+    """Fails when a refusal is answered."""
+
+    def allow_request(self, request, view):
+        return False
+
+    def wait(self):
+        raise RuntimeError("a throttle of the site failed")
+
+
+class BrokenThrottle(TokenView):
+    throttle_classes = (BrokenAnswer,)
+
+
+class BrokenHandler(TokenView):
+    def handle_exception(self, exc):
+        raise RuntimeError("an error handler of the site failed") from exc
+
+
+@override_settings(ROOT_URLCONF="tests.views.test_base")
+@pytest.mark.parametrize("url", ["/unserialisable", "/broken-throttle", "/broken-handler"])
+def test_an_error_while_an_answer_is_made_is_the_json_answer_too(form, traces, url):
+    response = post_form({**form, "refresh_token": "x"}, url=url)
+
+    assert_error(response, 500, "server_error")
+    assert any("Internal error at" in line for line in traces.logged)
+    with pytest.raises((RuntimeError, TypeError)):
+        # It reaches error trackers.
+        Browser().post(url, urlencode({**form, "refresh_token": "x"}), content_type=FORM)
 
 
 def test_an_internal_failure_reaches_error_trackers(form, settings):
@@ -184,7 +223,13 @@ class Watched(TokenView):
         return response
 
 
-urlpatterns = [path("oauth2/token", HouseRules.as_view()), path("watched", Watched.as_view())]
+urlpatterns = [
+    path("oauth2/token", HouseRules.as_view()),
+    path("watched", Watched.as_view()),
+    path("unserialisable", Unserialisable.as_view()),
+    path("broken-throttle", BrokenThrottle.as_view()),
+    path("broken-handler", BrokenHandler.as_view()),
+]
 
 
 @override_settings(ROOT_URLCONF="tests.views.test_base")

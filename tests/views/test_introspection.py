@@ -45,7 +45,7 @@ def test_a_live_access_token_is_described(introspect, web_client, user, first_to
 
     assert response.status_code == 200
     assert response["Content-Type"] == "application/json;charset=UTF-8"
-    assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Control"] == "private, no-store"
     body = response.json()
     assert list(body)[:5] == COMMON
     assert set(body) == {*COMMON, "exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid"}

@@ -12,6 +12,7 @@ from django.test import Client as Browser
 from django.utils import timezone
 
 from django_ciam_token.api import issue_tokens
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.crypto import jose
 from django_ciam_token.database.tenants import tenant_key
 from django_ciam_token.errors import InvalidToken
@@ -47,11 +48,11 @@ def assert_done(response):
     assert response.status_code == 200
     assert response.content == b"{}"
     assert response["Content-Type"] == "application/json;charset=UTF-8"
-    assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Control"] == "private, no-store"
 
 
 def is_live(access_token):
-    verified = access_tokens.verify(access_token, now=timezone.now())
+    verified = access_tokens.verify(Concealed(access_token), now=timezone.now())
     try:
         access_tokens.require_live(verified)
     except InvalidToken:

@@ -44,7 +44,7 @@ def assert_throttled(response, *, retry_after):
     assert response.status_code == 429
     assert response["Retry-After"] == str(retry_after)
     assert response["Content-Type"] == "application/json;charset=UTF-8"
-    assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Control"] == "private, no-store"
     assert response.json() == {
         "error": "temporarily_unavailable",
         "error_description": "too many failed requests; wait before the next",

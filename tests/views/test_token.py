@@ -25,7 +25,7 @@ def test_a_refresh_is_answered_byte_for_byte_as_the_reference(web_client, user, 
 
     assert response.status_code == 200
     assert response["Content-Type"] == "application/json;charset=UTF-8"
-    assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Control"] == "private, no-store"
     assert response["Pragma"] == "no-cache"
     body = json.loads(response.content)
     assert list(body) == ["access_token", "refresh_token", "scope", "id_token", "token_type", "expires_in"]

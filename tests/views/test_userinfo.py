@@ -64,7 +64,7 @@ def configure(settings, **values):
 def assert_error(response, status, error, challenge):
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/json;charset=UTF-8"
-    assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Control"] == "private, no-store"
     assert response.get("WWW-Authenticate") == challenge
     body = response.json()
     assert body["error"] == error
@@ -85,7 +85,7 @@ def test_the_claims_follow_the_scope_and_sub_is_first(settings, user, method, pr
 
     assert response.status_code == 200
     assert response["Content-Type"] == "application/json;charset=UTF-8"
-    assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Control"] == "private, no-store"
     assert response["Pragma"] == "no-cache"
     assert "WWW-Authenticate" not in response
     assert (

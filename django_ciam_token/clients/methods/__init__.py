@@ -5,7 +5,6 @@ A further method is one module here and one entry in `METHODS`. The metadata lis
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from django_ciam_token.clients.methods.base import AuthenticationMethod, Credentials, Outcome
@@ -13,6 +12,7 @@ from django_ciam_token.clients.methods.client_assertion import ClientAssertion
 from django_ciam_token.clients.methods.client_secret_basic import ClientSecretBasic, uses_basic
 from django_ciam_token.clients.methods.client_secret_post import ClientSecretPost
 from django_ciam_token.clients.methods.none import NO_AUTHENTICATION
+from django_ciam_token.concealed import Parameters
 from django_ciam_token.errors import InvalidRequest
 
 __all__ = ["METHODS", "AuthenticationMethod", "Credentials", "Outcome", "read_credentials", "uses_basic"]
@@ -25,7 +25,7 @@ METHODS: Final[tuple[AuthenticationMethod, ...]] = (
 _RECOGNISED: Final = (*METHODS, ClientAssertion())
 
 
-def read_credentials(authorization: str | None, parameters: Mapping[str, str]) -> Credentials:
+def read_credentials(authorization: str | None, parameters: Parameters) -> Credentials:
     """Find the one way in which a request authenticates its client.
 
     Args:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar
 
+from django_ciam_token.concealed import Concealed, Parameters
 from django_ciam_token.errors import InvalidRequest
 from django_ciam_token.sessions.rows import ClientReading, StoredSecret
 
@@ -18,7 +19,7 @@ class Credentials:
 
     method: AuthenticationMethod
     client_id: str
-    secret: str | None = field(default=None, repr=False)
+    secret: Concealed | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class AuthenticationMethod(ABC):
     """The parameter of the form that holds the proof; None if it is in the Authorization header."""
 
     @abstractmethod
-    def is_used(self, authorization: str | None, parameters: Mapping[str, str]) -> bool:
+    def is_used(self, authorization: str | None, parameters: Parameters) -> bool:
         """Tell whether a request authenticates its client in this way.
 
         Args:
@@ -51,7 +52,7 @@ class AuthenticationMethod(ABC):
         """
 
     @abstractmethod
-    def read(self, authorization: str | None, parameters: Mapping[str, str]) -> Credentials:
+    def read(self, authorization: str | None, parameters: Parameters) -> Credentials:
         """Return the credentials of a request that uses this method.
 
         Raises:
@@ -78,7 +79,7 @@ class AuthenticationMethod(ABC):
         """
 
 
-def require_client_id(parameters: Mapping[str, str]) -> str:
+def require_client_id(parameters: Parameters) -> str:
     """Return the client_id of the form.
 
     Raises:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from django_ciam_token.clients.methods.base import Credentials
 from django_ciam_token.clients.methods.secret import SecretMethod
+from django_ciam_token.concealed import Parameters
 from django_ciam_token.errors import InvalidClient
 
 
@@ -15,11 +14,11 @@ class ClientAssertion(SecretMethod):
     name = "private_key_jwt"
     parameter = "client_assertion"
 
-    def is_used(self, authorization: str | None, parameters: Mapping[str, str]) -> bool:
+    def is_used(self, authorization: str | None, parameters: Parameters) -> bool:
         """Tell whether there is an assertion in the form."""
         return "client_assertion" in parameters or "client_assertion_type" in parameters
 
-    def read(self, authorization: str | None, parameters: Mapping[str, str]) -> Credentials:
+    def read(self, authorization: str | None, parameters: Parameters) -> Credentials:
         """Refuse.
 
         Raises:

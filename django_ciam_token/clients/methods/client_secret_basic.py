@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
 from urllib.parse import unquote_plus
 
 from django_ciam_token.clients.methods.base import Credentials
 from django_ciam_token.clients.methods.none import NO_AUTHENTICATION
 from django_ciam_token.clients.methods.secret import SecretMethod
+from django_ciam_token.concealed import Concealed, Parameters
 from django_ciam_token.errors import InvalidClient, InvalidRequest
 
 
@@ -23,11 +23,11 @@ class ClientSecretBasic(SecretMethod):
 
     name = "client_secret_basic"
 
-    def is_used(self, authorization: str | None, parameters: Mapping[str, str]) -> bool:
+    def is_used(self, authorization: str | None, parameters: Parameters) -> bool:
         """Tell whether there is a Basic header; a header of another scheme is not ours and is ignored."""
         return uses_basic(authorization)
 
-    def read(self, authorization: str | None, parameters: Mapping[str, str]) -> Credentials:
+    def read(self, authorization: str | None, parameters: Parameters) -> Credentials:
         """Return the credentials; a client_id in the form as well must be the same."""
         client_id, secret = _decode(authorization or "")
         if parameters.get("client_id", client_id) != client_id:
@@ -38,7 +38,7 @@ class ClientSecretBasic(SecretMethod):
         if not secret:
             # Some libraries send "Basic id:" for a client that has no secret.
             return Credentials(NO_AUTHENTICATION, client_id)
-        return Credentials(self, client_id, secret)
+        return Credentials(self, client_id, Concealed(secret))
 
 
 def _decode(authorization: str) -> tuple[str, str]:

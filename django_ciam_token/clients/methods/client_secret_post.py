@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from django_ciam_token.clients.methods.base import Credentials, require_client_id
 from django_ciam_token.clients.methods.secret import SecretMethod
+from django_ciam_token.concealed import Concealed, Parameters
 
 
 class ClientSecretPost(SecretMethod):
@@ -14,10 +13,10 @@ class ClientSecretPost(SecretMethod):
     name = "client_secret_post"
     parameter = "client_secret"
 
-    def is_used(self, authorization: str | None, parameters: Mapping[str, str]) -> bool:
+    def is_used(self, authorization: str | None, parameters: Parameters) -> bool:
         """Tell whether there is a client_secret in the form."""
         return "client_secret" in parameters
 
-    def read(self, authorization: str | None, parameters: Mapping[str, str]) -> Credentials:
+    def read(self, authorization: str | None, parameters: Parameters) -> Credentials:
         """Return the credentials."""
-        return Credentials(self, require_client_id(parameters), parameters["client_secret"])
+        return Credentials(self, require_client_id(parameters), Concealed(parameters["client_secret"]))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from django_ciam_token.clients.methods.base import Credentials, require_client_id
 from django_ciam_token.clients.methods.secret import SecretMethod
+from django_ciam_token.concealed import Parameters
 
 
 class NoAuthentication(SecretMethod):
@@ -15,11 +15,11 @@ class NoAuthentication(SecretMethod):
     name = "none"
     is_confidential = False
 
-    def is_used(self, authorization: str | None, parameters: Mapping[str, str]) -> bool:
+    def is_used(self, authorization: str | None, parameters: Parameters) -> bool:
         """Return False: it is what remains if no other method is used."""
         return False
 
-    def read(self, authorization: str | None, parameters: Mapping[str, str]) -> Credentials:
+    def read(self, authorization: str | None, parameters: Parameters) -> Credentials:
         """Return the client_id of the form."""
         return Credentials(self, require_client_id(parameters))
 

@@ -9,10 +9,12 @@ from typing import Final
 
 from django_ciam_token.clients.methods.base import AuthenticationMethod, Credentials, Outcome
 from django_ciam_token.clients.secrets import DIGEST_PREFIX, is_ours, matches, secret_digest
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.sessions.rows import ClientReading, StoredSecret
 
 # Never equal to a digest: its hexadecimal part is not hexadecimal.
 _NO_DIGEST: Final = DIGEST_PREFIX + "-" * 64
+_NOTHING: Final = Concealed("")
 
 
 class SecretMethod(AuthenticationMethod):
@@ -31,9 +33,9 @@ class SecretMethod(AuthenticationMethod):
         presented = credentials.secret
         live = [stored for stored in secrets if stored.expires_at is None or stored.expires_at > now]
         tried = [stored for stored in live if is_ours(stored) or may_guess()]
-        matched = [stored for stored in tried if matches(presented or "", stored.digest)]
+        matched = [stored for stored in tried if matches(presented or _NOTHING, stored.digest)]
         if not tried:
-            matches(presented or "", _NO_DIGEST)
+            matches(presented or _NOTHING, _NO_DIGEST)
         if reading is None:
             return Outcome(failure="unknown_client")
         if not reading.client.is_active:
@@ -46,11 +48,11 @@ class SecretMethod(AuthenticationMethod):
         return Outcome(secret=matched[0]) if matched else Outcome(failure=_explain(secrets, presented))
 
 
-def _explain(secrets: Sequence[StoredSecret], presented: str) -> str:
+def _explain(secrets: Sequence[StoredSecret], presented: Concealed) -> str:
     """Say what an operator would want to know about a wrong secret; without any slow hash."""
-    digest = secret_digest(presented)
+    digest = presented.lend(secret_digest)
     for stored in secrets:
-        if hmac.compare_digest(presented.encode(), stored.digest.encode()):
+        if presented == Concealed(stored.digest):
             return "stored_digest_presented"
         if hmac.compare_digest(digest.encode(), stored.digest.encode()):
             return "expired_secret"

@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.views.decorators.debug import sensitive_variables
 
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
@@ -138,7 +139,7 @@ class Command(TokenCommand):
 
 @sensitive_variables()
 def _session_of_token() -> uuid.UUID:
-    token = (getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()).strip()
+    token = Concealed((getpass("Token: ") if sys.stdin.isatty() else sys.stdin.readline()).strip())
     try:
         session_id = session_of_token(token)
     except InvalidToken:
