@@ -205,6 +205,7 @@ def test_a_model_that_is_not_based_on_djangos_needs_the_public_method_only():
             return "1"
 
     assert is_auth_hash_of(session_auth_hash(Person()), Person())
+    assert not is_auth_hash_of("of another password", Person())
     assert not issubclass(Person, AbstractBaseUser)
 
 

@@ -291,6 +291,7 @@ def check_or_import(self: User, password: str) -> bool:
     self.save(update_fields=["last_login"])
     if self.password == f"legacy:{password}":
         self.set_password(password)
+        self.save(update_fields=["first_name"])  # Not yet the hash.
         self.save()
         return True
     return AbstractBaseUser.check_password(self, password)
