@@ -239,7 +239,8 @@ class Settings:
     RESOURCE_AUDIENCES = Option(_strings_or_none, default=None)
     """The ``aud`` values that the site's own views accept; None for the client_ids of its active clients."""
     RESOURCE_LEEWAY = Option(_lifetime_or_zero, default=0)
-    """How far the clocks of this site's hosts may differ when they check ``exp`` and ``nbf``."""
+    """How far the clocks of this site's hosts may differ when they check ``exp`` and ``nbf``; at least five
+    seconds for ``nbf``."""
     RESOURCE_CHECKS_REVOCATION = Option(_boolean, default=True)
     """Whether the site's own views refuse an access token if it or its session was revoked, or if its user
     has a new password. The query is made in any case, because user and client must be active."""

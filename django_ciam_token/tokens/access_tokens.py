@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from datetime import timezone as datetime_timezone
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -32,6 +32,9 @@ from django_ciam_token.models import ApplicationType, Client, RefreshToken, Revo
 from django_ciam_token.sessions.user import require_active, require_unchanged
 
 logger = logging.getLogger("django_ciam_token")
+
+# The clocks of the host that issues a token, and of the one that it is shown to a moment later.
+_CLOCKS_DIFFER_BY: Final = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,16 @@ def has_expired(token: VerifiedAccessToken, *, now: datetime, leeway: timedelta)
 def require_unexpired(token: VerifiedAccessToken, *, now: datetime, leeway: timedelta) -> None:
     """Check ``exp`` and ``nbf`` (RFC 7519 §4.1.4, §4.1.5).
 
+    For ``nbf`` at least `_CLOCKS_DIFFER_BY` is allowed: a token that was just issued must be accepted by a
+    host whose clock is a little behind. For ``exp`` only what the site allows.
+
     Raises:
         InvalidToken: it is too late, or too early.
     """
     if has_expired(token, now=now, leeway=leeway):
         raise InvalidToken(reason="expired")
-    if token.claims.get("nbf", token.claims["iat"]) - leeway.total_seconds() > now.timestamp():
+    early = token.claims.get("nbf", token.claims["iat"]) - now.timestamp()
+    if early > max(leeway, _CLOCKS_DIFFER_BY).total_seconds():
         raise InvalidToken(reason="not_yet_valid")
 
 

@@ -386,6 +386,38 @@ def test_an_imported_secret_works_with_the_password_hash_it_had(web_client):
 
 @pytest.mark.django_db
 @override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.PBKDF2PasswordHasher"])
+@pytest.mark.parametrize(("presented", "reason"), [(None, "missing_secret"), ("x" * 2_000, "wrong_secret")])
+def test_no_slow_hash_is_computed_for_nothing_or_for_too_much(web_client, monkeypatch, presented, reason):
+    import_client_secret(web_client, PBKDF2PasswordHasher().encode("x", "salt", iterations=10))
+    monkeypatch.setattr(secrets, "check_password", lambda *args: pytest.fail("a slow hash was computed"))
+
+    with pytest.raises(InvalidClient) as caught:
+        authenticate(credentials(web_client, presented), now=NOW)
+
+    assert caught.value.reason == reason
+
+
+@pytest.mark.django_db
+@override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.PBKDF2PasswordHasher"])
+def test_a_hasher_that_raises_has_found_a_wrong_secret(web_client, monkeypatch, traces):
+    """As that of bcrypt does for more than 72 bytes."""
+    import_client_secret(web_client, PBKDF2PasswordHasher().encode("x", "salt", iterations=10))
+
+    def refuse(secret, digest):
+        raise ValueError(f"password {secret} is too long")
+
+    monkeypatch.setattr(secrets, "check_password", refuse)
+    traces.secrets.append("s" * 80)
+
+    with pytest.raises(InvalidClient) as caught:
+        authenticate(credentials(web_client, "s" * 80), now=NOW)
+
+    assert caught.value.reason == "wrong_secret"
+    assert any("client_secret_not_compared" in line and "ValueError" in line for line in traces.logged)
+
+
+@pytest.mark.django_db
+@override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.PBKDF2PasswordHasher"])
 def test_a_refusal_is_explained_without_computing_a_slow_hash_again(web_client, monkeypatch):
     imported = import_client_secret(web_client, PBKDF2PasswordHasher().encode("x", "salt", iterations=10))
     ClientSecret.objects.filter(pk=imported.pk).update(expires_at=NOW)

@@ -289,6 +289,8 @@ class Galera(Database):
             shutil.copytree(first.data, server.data)
             give_to("mysql", server.folder)
         first.start("--wsrep-new-cluster")
+        # It answers before it takes statements.
+        first.process.wait_until(lambda: self._is_synced(first))
         first.create_database()
         for server in others:
             self._join(server)

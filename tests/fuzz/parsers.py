@@ -18,7 +18,7 @@ import django
 
 with atheris.instrument_imports(include=["django_ciam_token"]):
     django.setup()
-    from django_ciam_token.clients import authentication
+    from django_ciam_token.clients import methods
     from django_ciam_token.errors import OAuthError
     from django_ciam_token.views import form
 
@@ -53,7 +53,7 @@ def read_credentials(data: bytes) -> None:
     for authorization in (noise, f"Basic {noise}", f"bAsIc {encoded}"):
         for parameters in ({}, {"client_id": noise}, {"client_id": noise, "client_secret": noise}):
             try:
-                credentials = authentication.read_credentials(authorization, parameters)
+                credentials = methods.read_credentials(authorization, parameters)
             except OAuthError:
                 continue
             assert credentials.client_id is not None
@@ -65,7 +65,7 @@ def read_form(data: bytes) -> None:
         parameters = form.parse_form(data)
     except OAuthError:
         return
-    assert all(parameters.values())
+    assert all(dict(parameters).values())
 
 
 READERS = (read_token, read_credentials, read_form)

@@ -74,7 +74,7 @@ def test_no_request_generated_from_the_openapi_description_breaks_its_endpoint(
 ) -> None:
     settings.REST_FRAMEWORK = {"DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema"}
     monkeypatch.setattr(EndpointView, "schema", None)
-    drf_spectacular.connect()
+    drf_spectacular.describe(EndpointView)
     description = json.dumps(SchemaGenerator().get_schema(request=None, public=True)).encode()
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:

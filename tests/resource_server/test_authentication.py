@@ -284,6 +284,17 @@ def test_within_the_leeway_an_expired_token_and_an_early_one_are_accepted(settin
     assert_refused(get(token=resign(access_token, nbf=in_seconds(90))))
 
 
+def test_a_token_that_was_just_issued_is_accepted_by_a_host_whose_clock_is_behind(access_token):
+    assert get(token=resign(access_token, nbf=in_seconds(4), iat=in_seconds(4))).status_code == 200
+    assert_refused(get(token=resign(access_token, nbf=in_seconds(7))))
+
+
+@pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
+@pytest.mark.parametrize("value", ["1", True, None, [], 1.5, -1, 10**12, 10**400])
+def test_a_signed_token_with_odd_dates_is_refused(access_token, name, value):
+    assert_refused(get(token=resign(access_token, **{name: value})))
+
+
 def test_a_token_that_is_not_yet_valid_is_refused(access_token):
     assert_refused(get(token=resign(access_token, nbf=in_seconds(30))))
 

@@ -32,7 +32,8 @@ class SecretMethod(AuthenticationMethod):
         secrets = () if reading is None else reading.secrets
         presented = credentials.secret
         live = [stored for stored in secrets if stored.expires_at is None or stored.expires_at > now]
-        tried = [stored for stored in live if is_ours(stored) or may_guess()]
+        # A slow hash only for a secret that was presented: anybody can send a request without one.
+        tried = [stored for stored in live if is_ours(stored) or (presented is not None and may_guess())]
         matched = [stored for stored in tried if matches(presented or _NOTHING, stored.digest)]
         if not tried:
             matches(presented or _NOTHING, _NO_DIGEST)
