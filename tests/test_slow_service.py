@@ -14,12 +14,14 @@ from datetime import timedelta
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
+from django.test import override_settings
 from django.utils import timezone
 
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.clients import authentication
 from django_ciam_token.database import outages
 from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.sessions import rotation
 from tests.conftest import post_form
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -343,3 +345,22 @@ def test_an_outage_excuses_only_the_time_it_took(token, refresh, web_client, out
 
     assert refresh(web_client, token).status_code == 400
     assert RefreshToken.objects.get().revoked_reason == "reuse"
+
+
+def test_a_grace_period_that_can_not_be_renewed_costs_no_answer(
+    token, refresh, web_client, monkeypatch, traces
+):
+    first = refresh(web_client, token)
+    RefreshToken.objects.update(rotated_at=timezone.now() - timedelta(seconds=40))
+    header = f"{timezone.now().timestamp() - 50:.3f}"
+
+    def refuse(*args, **kwargs):
+        raise OperationalError("read-only")
+
+    monkeypatch.setattr(rotation, "_restart_grace_period", refuse)
+
+    with override_settings(
+        CIAM_TOKEN={"ISSUER": "https://id.example.com", "REQUEST_START_HEADER": "X-Request-Start"}
+    ):
+        assert_same_successor(first, queued(web_client, token, header))
+    assert any("grace_period_not_renewed" in line for line in traces.logged)

@@ -167,32 +167,6 @@ def a_grant_of_the_site_raises() -> list[str]:
     return [ticket, web.plain_secret]
 
 
-@case
-def a_password_hasher_raises() -> list[str]:
-    """As some do for a secret that is too long; the exception that it raises may have a context."""
-    from django.contrib.auth.hashers import MD5PasswordHasher, make_password
-
-    from django_ciam_token.api import import_client_secret
-
-    web, secret = client(), drawn()
-    import_client_secret(web, make_password(secret))
-    verify = MD5PasswordHasher.verify
-
-    def broken(self: Any, password: str, encoded: str) -> bool:
-        try:
-            raise ValueError("what the hasher wraps")
-        except ValueError:
-            return bool(fail())
-
-    MD5PasswordHasher.verify = broken  # type: ignore[method-assign]
-    try:
-        form = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": web.client_id}
-        send("/oauth2/token", form | {"client_secret": secret})
-    finally:
-        MD5PasswordHasher.verify = verify  # type: ignore[method-assign]
-    return [secret]
-
-
 def statements_fail(word: str) -> Any:
     from django.db import ProgrammingError, connection
 

@@ -197,3 +197,14 @@ def test_nobody_can_fill_the_trail_with_failures(web_client, settings):
 
     assert SecurityEvent.objects.filter(client_id=web_client.client_id).count() == 5
     assert SecurityEvent.objects.filter(client_id="").count() == 5
+
+
+def test_a_forked_process_begins_without_the_replays_and_the_lock_of_its_parent(monkeypatch):
+    """The parent's lock may be held by a thread that does not exist in the child."""
+    parents = audit_trail._lock
+    audit_trail._replays[uuid.uuid4()] = 1
+
+    audit_trail._forget()
+
+    assert audit_trail._lock is not parents
+    assert not audit_trail._replays

@@ -12,7 +12,9 @@ from django.urls import path
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
+from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import RefreshToken
+from django_ciam_token.views.base import _forget_frames_of_refusals
 from django_ciam_token.views.token import TokenView
 from tests.conftest import TOKEN_URL, post_form
 from tests.views.conftest import FORM, assert_error, basic
@@ -298,3 +300,18 @@ def test_a_multipart_form_is_refused_even_if_middleware_has_read_it(form, settin
     response = Browser().post(TOKEN_URL, form)  # The test client sends multipart by default.
 
     assert_error(response, 415, "invalid_request", description="send a form")
+
+
+def test_the_frames_of_a_refusal_are_forgotten_wherever_it_is_among_the_causes():
+    """What went wrong while a refusal was answered is reported, without the frames that read a secret."""
+    refusal, between, last = InvalidGrant(reason="unknown"), KeyError(), ValueError()
+    try:
+        raise refusal
+    except InvalidGrant:
+        between.__context__ = refusal
+        last.__cause__ = between
+
+    _forget_frames_of_refusals(last)
+
+    assert refusal.__traceback__ is None
+    assert last.__cause__ is between
