@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.batches import fitting_batch_size
-from django_ciam_token.database.retry import retry
+from django_ciam_token.database.retry import read_rows, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import RefreshToken, RevokedAccessToken, SecurityEvent, SigningKey
 
@@ -114,7 +114,7 @@ def _remove_sessions(*, ended_before: datetime, batch_size: int) -> Iterator[int
     while True:
         rest = sessions if last is None else sessions.filter(pk__gt=last)
         rows = rest.annotate(is_over=condition).order_by("pk").values_list("pk", "is_over")
-        read = _read(rows[: size * _BATCHES_PER_READ], using=using)
+        read = read_rows(rows[: size * _BATCHES_PER_READ])
         over = [(place, key) for place, (key, is_one) in enumerate(read) if is_one]
         for start in range(0, len(over), size):
             batch = over[start : start + size]
@@ -147,15 +147,11 @@ def _remove_by(model: type[Model], field: str, *, before: datetime, batch_size: 
     while True:
         # Start where the last batch ended, so that the index scan does not pass over deleted entries.
         rest = rows if last is None else rows.filter(**{f"{field}__gte": last})
-        read = _read(rest.values_list("pk", field)[:size], using=using)
+        read = read_rows(rest.values_list("pk", field)[:size])
         if not read:
             return
         yield _delete(rows.order_by().filter(pk__in=[key for key, _ in read]), using=using)
         last = read[-1][1]
-
-
-def _read(rows: QuerySet[Any, Any], *, using: str) -> list[Any]:
-    return retry(lambda _: list(rows), using=using)
 
 
 def _delete(rows: QuerySet[Any], *, using: str) -> int:

@@ -192,11 +192,15 @@ def viewer(db: None) -> Browser:
 
 
 @pytest.fixture
-def break_next_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Let the connection break in the next COMMIT, after it succeeded but before that is confirmed."""
+def break_next_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
+    """Let the connection break in the next COMMIT, after it succeeded but before that is confirmed.
 
-    def break_next_commit() -> None:
-        commit, failures = connection._commit, []
+    What it returns is empty until that has happened.
+    """
+
+    def break_next_commit() -> list[int]:
+        commit = connection._commit
+        failures: list[int] = []
 
         def uncertain_commit() -> None:
             commit()
@@ -205,6 +209,7 @@ def break_next_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
                 raise OperationalError("server closed the connection unexpectedly")
 
         monkeypatch.setattr(connection, "_commit", uncertain_commit)
+        return failures
 
     return break_next_commit
 

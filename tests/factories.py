@@ -6,6 +6,7 @@ import factory
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
+from django_ciam_token.api import issue_tokens
 from django_ciam_token.clients.registration import create_client
 from django_ciam_token.models import Client, RefreshToken
 
@@ -63,6 +64,16 @@ def make_sessions(count, client, user=None, **fields):
     RefreshToken.objects.bulk_create(
         [unsaved_session(client, user, **fields) for _ in range(count)], batch_size=2_000
     )
+
+
+def sessions(number, *, client=None, **fields):
+    """Begin sessions of a client; fields replace the values that issuing their tokens set."""
+    client = client or ClientFactory()
+    for _ in range(number):
+        issue_tokens(client=client, user=UserFactory())
+    if fields:
+        RefreshToken.objects.filter(client=client).update(**fields)
+    return client
 
 
 def live_ids():

@@ -11,16 +11,20 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token.admin import new_secret
-from django_ciam_token.admin.base import Confirmation, TokenAdmin, is_confirmed
+from django_ciam_token.admin.base import Confirmation, TokenAdmin, is_confirmed, local_date
 from django_ciam_token.admin.client_form import OverlapForm
 from django_ciam_token.caller import Caller
-from django_ciam_token.clients.secrets import add_first_secret, rotate_client_secret, secret_to_keep
+from django_ciam_token.clients.secrets import (
+    add_first_secret,
+    is_live,
+    rotate_client_secret,
+    secret_to_keep,
+)
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client, ClientSecret
 from django_ciam_token.sessions.user import user_name
@@ -144,11 +148,11 @@ class ClientSecretsMixin(TokenAdmin):
 
 def _replacing(client: Client, form: OverlapForm, back: str) -> Confirmation:
     now = timezone.now()
-    present = [secret for secret in client.secrets.order_by("-pk") if _is_live(secret, now)]
+    present = [secret for secret in client.secrets.order_by("-pk") if is_live(secret, now)]
     kept = secret_to_keep(present)
     details = [
         _("The secret …%(last_four)s is already due to end on %(end)s.")
-        % {"last_four": secret.last_four, "end": _written(secret.expires_at)}
+        % {"last_four": secret.last_four, "end": local_date(secret.expires_at, "DATETIME_FORMAT")}
         for secret in present
         if secret is kept and secret.expires_at is not None
     ]
@@ -174,18 +178,8 @@ def _replacing(client: Client, form: OverlapForm, back: str) -> Confirmation:
     )
 
 
-def _is_live(secret: ClientSecret, now: datetime) -> bool:
-    return secret.expires_at is None or secret.expires_at > now
-
-
 def _end_of_replaced(client: Client) -> datetime | None:
     """Return when the replaced secret ends."""
     now = timezone.now()
     ends = [secret.expires_at for secret in client.secrets.all() if secret.expires_at is not None]
     return max((end for end in ends if end > now), default=None)
-
-
-def _written(instant: datetime) -> str:
-    return date_format(
-        timezone.localtime(instant) if timezone.is_aware(instant) else instant, "DATETIME_FORMAT"
-    )

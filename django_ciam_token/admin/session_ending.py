@@ -8,9 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import quote, unquote
-from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import NoReverseMatch, URLPattern, reverse
@@ -25,7 +23,7 @@ from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import RefreshToken, RevocationReason
 from django_ciam_token.sessions.criteria import SessionCriteria
 from django_ciam_token.sessions.revocation import revoke_session, revoke_sessions
-from django_ciam_token.sessions.user import user_name
+from django_ciam_token.sessions.user import user_name, user_with_key
 
 
 class SessionEndingMixin(TokenAdmin):
@@ -87,7 +85,7 @@ class SessionEndingMixin(TokenAdmin):
     def sign_out_view(self, request: HttpRequest, user_id: str) -> HttpResponse:
         """Ask, and end all sessions of a user."""
         self.require(self.has_revoke_permission(request))
-        user = _find_user(unquote(user_id))
+        user = user_with_key(unquote(user_id))
         if user is None:
             raise Http404
         back = page_of_user(user, site=self.admin_site.name) or self.url("refreshtoken_changelist")
@@ -97,7 +95,7 @@ class SessionEndingMixin(TokenAdmin):
                 Confirmation(
                     title=_("Sign out everywhere"),
                     question=_("End all sessions of %(user)s, on every device and in every application?")
-                    % {"user": user.get_username()},
+                    % {"user": user_name(user)},
                     details=_consequences(),
                     button=_("Yes, sign out everywhere"),
                     cancel_url=back,
@@ -139,7 +137,7 @@ def count_in_words(ended: int) -> str:
 
 def name_of_user(session: RefreshToken) -> str:
     """Return whose session it is."""
-    return _("(machine)") if session.user is None else session.user.get_username()
+    return _("(machine)") if session.user is None else user_name(session.user)
 
 
 def page_of_user(user: AbstractBaseUser, *, site: str) -> str | None:
@@ -186,11 +184,3 @@ def _consequences() -> list[str]:
         _("Refresh tokens of ended sessions are refused: the applications ask the user to sign in again."),
         _("Where revocation is not checked, access tokens stay valid until they expire."),
     ]
-
-
-def _find_user(user_id: str) -> AbstractBaseUser | None:
-    users = get_user_model()
-    try:
-        return users._default_manager.filter(pk=user_id).first()
-    except (ValueError, OverflowError, ValidationError):
-        return None

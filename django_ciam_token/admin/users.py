@@ -8,14 +8,13 @@ from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets, quote
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.timezone import is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_ciam_token.admin import user_agents
+from django_ciam_token.admin.base import local_date
 from django_ciam_token.sessions.listing import SessionInfo, list_sessions
 
 if TYPE_CHECKING:
@@ -98,12 +97,9 @@ def _without(options: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def _line(info: SessionInfo) -> str:
-    since = date_format(
-        localtime(info.started_at) if is_aware(info.started_at) else info.started_at, "DATE_FORMAT"
-    )
     device = user_agents.describe(info.user_agent)
     return _("%(client)s, %(device)s, since %(since)s") % {
         "client": info.client_name,
         "device": device,
-        "since": since,
+        "since": local_date(info.started_at, "DATE_FORMAT"),
     }

@@ -8,14 +8,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from django.db import transaction
 from django.db.models import Q
 
 from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY, Caller
 from django_ciam_token.clients.methods import Credentials
 from django_ciam_token.clients.secrets import is_ours
-from django_ciam_token.database.retry import UNAVAILABLE, mend, retry
+from django_ciam_token.database.retry import best_effort, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidClient
 from django_ciam_token.models import Client, ClientSecret
@@ -124,15 +123,8 @@ def _note_use(secret: StoredSecret, now: datetime) -> bool:
         return False
     using = write_database(Client)
     is_due = Q(last_used_at=None) | Q(last_used_at__lte=now - _LAST_USE_IS_NOTED_EVERY)
-    try:
+    message, event = "The use of a client secret could not be noted: %s", "client_secret_use_not_noted"
+    with best_effort(using, message, event=event):
         # Of many requests at once, one writes: the condition is part of the UPDATE.
-        with transaction.atomic(using=using):
-            ClientSecret.objects.using(using).filter(is_due, pk=secret.pk).update(last_used_at=now)
-    except UNAVAILABLE as error:
-        mend(using)
-        logger.warning(
-            "The use of a client secret could not be noted: %s",
-            type(error).__name__,
-            extra={"event": "client_secret_use_not_noted"},
-        )
+        ClientSecret.objects.using(using).filter(is_due, pk=secret.pk).update(last_used_at=now)
     return True

@@ -49,6 +49,11 @@ def is_ours(stored: StoredSecret) -> bool:
     return stored.digest.startswith(DIGEST_PREFIX)
 
 
+def is_live(secret: StoredSecret | ClientSecret, now: datetime) -> bool:
+    """Tell whether a secret has not ended."""
+    return secret.expires_at is None or secret.expires_at > now
+
+
 def matches(presented: Concealed, digest: str) -> bool:
     """Tell in constant time whether a secret belongs to a digest or to an imported password hash."""
     if digest.startswith(DIGEST_PREFIX):

@@ -156,7 +156,7 @@ def verify(
         )
     except (jwt.PyJWTError, KeyError, TypeError, ValueError, RecursionError):
         raise NotVerified("not signed by any of the keys for this issuer") from None
-    # This service signs nothing else. But whoever could make it do so must not get a 500.
+    # Our own tokens always pass. Should anybody get another one signed, it is refused and causes no 500.
     if not all(_is_numeric_date(claims[name]) for name in ("exp", "iat", "nbf") if name in claims):
         raise NotVerified("exp, iat and nbf must be whole seconds within the range of dates")
     return header, claims

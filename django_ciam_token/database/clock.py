@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import DateTimeField, Func
 from django.db.models.sql.compiler import SQLCompiler
+from django.utils.timezone import is_aware
 
 
 class DatabaseNow(Func):
@@ -32,11 +33,6 @@ class DatabaseNow(Func):
         """Use UTC, with milliseconds: SQLite's clock is no finer."""
         template = "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW')"
         return self.as_sql(compiler, connection, template=template, **extra)
-
-
-def is_aware(instant: datetime) -> bool:
-    """Tell whether an instant has a time zone; with ``USE_TZ = False`` Django's have none."""
-    return instant.tzinfo is not None
 
 
 def utc_day(now: datetime) -> date:

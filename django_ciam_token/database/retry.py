@@ -10,8 +10,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from django.db import (
@@ -21,7 +21,9 @@ from django.db import (
     NotSupportedError,
     OperationalError,
     connections,
+    transaction,
 )
+from django.db.models import QuerySet
 
 from django_ciam_token.database import outages
 from django_ciam_token.errors import TemporarilyUnavailable
@@ -121,6 +123,33 @@ def retry(operation: Callable[[int], T], *, using: str) -> T:
             outages.answered(using)
             return result
     raise _gave_up(using, asked_at=asked_at)
+
+
+def read_rows(rows: QuerySet[Any, T]) -> list[T]:
+    """Return the rows of a query.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    return retry(lambda _: list(rows), using=rows.db)
+
+
+@contextmanager
+def best_effort(using: str, message: str, *arguments: Any, **fields: str) -> Iterator[None]:
+    """Make a write that a request can do without: in a transaction, and only logged if the database refuses.
+
+    Args:
+        using: the alias of the database.
+        message: for the log; its last placeholder is for the class of the error.
+        arguments: for its other placeholders.
+        fields: what else the log record has.
+    """
+    try:
+        with transaction.atomic(using=using):
+            yield
+    except UNAVAILABLE as error:
+        mend(using)
+        logger.warning(message, *arguments, type(error).__name__, extra=fields)
 
 
 def _gave_up(using: str, *, asked_at: float) -> TemporarilyUnavailable:

@@ -24,7 +24,7 @@ from django.http import HttpRequest
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.age import Instant
 from django_ciam_token.database.forks import after_fork
-from django_ciam_token.database.retry import retry
+from django_ciam_token.database.retry import read_rows
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.database.tenants import tenant_key
 from django_ciam_token.errors import TemporarilyUnavailable
@@ -34,8 +34,6 @@ logger = logging.getLogger("django_ciam_token")
 
 THREAD: Final = "django_ciam_token.origins"
 """The name of a thread that reads."""
-# Seconds until the next reading while the database is away.
-_PAUSE_OF_READING: Final = 5.0
 # Seconds that a request waits, off the event loop, for the first reading of a process.
 _WAIT_FOR_THE_FIRST: Final = 1.0
 
@@ -50,9 +48,6 @@ class _Copy:
     origins: frozenset[str]
     read_at: Instant
 
-    def is_fresh(self) -> bool:
-        return self.read_at.age() < ciam_settings.PROCESS_CACHE_LIFETIME.total_seconds()
-
 
 @dataclass(frozen=True)
 class _Reading:
@@ -62,7 +57,7 @@ class _Reading:
     done: threading.Event = field(default_factory=threading.Event)
 
     def is_stuck(self) -> bool:
-        return self.began_at.age() >= ciam_settings.PROCESS_CACHE_LIFETIME.total_seconds()
+        return not self.began_at.is_recent()
 
 
 _copies: dict[Hashable, _Copy] = {}
@@ -114,7 +109,7 @@ def allowed_origins() -> frozenset[str]:
         return frozenset()
     tenant = tenant_key(using)
     copy = _copies.get(tenant)
-    if copy is None or not copy.is_fresh():
+    if copy is None or not copy.read_at.is_recent():
         if is_on_loop:
             _read_in_background(using, tenant)
         else:
@@ -142,8 +137,7 @@ def _read(using: str, tenant: Hashable) -> _Copy | None:
         )
         copy = _copies.get(tenant)
         if copy is not None:
-            lifetime = ciam_settings.PROCESS_CACHE_LIFETIME.total_seconds()
-            copy = _Copy(copy.origins, Instant.now(ago=lifetime - _PAUSE_OF_READING))
+            copy = _Copy(copy.origins, Instant.almost_outdated())
     if copy is not None:
         _copies[tenant] = copy
     return copy
@@ -191,7 +185,7 @@ def _read_and_close(using: str, tenant: Hashable, reading: _Reading) -> None:
 
 def _read_origins(using: str) -> frozenset[str]:
     rows = Client.objects.using(using).filter(is_active=True).exclude(allowed_origins="")
-    texts = retry(lambda _: list(rows.values_list("allowed_origins", flat=True)), using=using)
+    texts = read_rows(rows.values_list("allowed_origins", flat=True))
     return frozenset(origin for text in texts for origin in text.split())
 
 

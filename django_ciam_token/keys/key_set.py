@@ -17,9 +17,8 @@ from django.db import Error, connections
 from django.db.models import Q
 from django.utils import timezone
 
-from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto import jose, site_keys
-from django_ciam_token.database.age import Instant
+from django_ciam_token.database.age import PAUSE_OF_READING, Instant
 from django_ciam_token.database.retry import is_refusal, mend, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.database.tenants import tenant_key
@@ -28,8 +27,6 @@ from django_ciam_token.models import SigningKey, SigningKeyState
 
 logger = logging.getLogger("django_ciam_token")
 
-# The least number of seconds between reads while the database is unavailable, or for unknown kids.
-_PAUSE_OF_READING: Final = 5.0
 _STALE: Final = {"event": "signing_keys_stale"}
 
 
@@ -104,8 +101,7 @@ def current() -> KeySet:
     using = write_database(SigningKey)
     tenant = tenant_key(using)
     cached = _key_sets.get(tenant)
-    lifetime = ciam_settings.PROCESS_CACHE_LIFETIME.total_seconds()
-    if cached is not None and cached.read_at.age() < lifetime:
+    if cached is not None and cached.read_at.is_recent():
         return cached
     if cached is None:
         fresh = retry(lambda _: _read(using, previous=None), using=using)
@@ -117,7 +113,7 @@ def current() -> KeySet:
                 raise
             mend(using, error)
             logger.warning("The signing keys can't be read; keeping the last copy", extra=_STALE)
-            fresh = replace(cached, read_at=Instant.now(ago=lifetime - _PAUSE_OF_READING))
+            fresh = replace(cached, read_at=Instant.almost_outdated())
     _key_sets[tenant] = fresh
     return fresh
 
@@ -132,7 +128,7 @@ def knowing(kid: str | None) -> KeySet:
     """
     cached = current()
     is_known = any(key.kid == kid for key in cached.keys)
-    if is_known or cached.read_at.age() < _PAUSE_OF_READING:
+    if is_known or cached.read_at.age() < PAUSE_OF_READING:
         return cached
     using = write_database(SigningKey)
     fresh = retry(lambda _: _read(using, previous=cached), using=using)

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from django_ciam_token.database.batches import fitting_batch_size
-from django_ciam_token.database.retry import retry
+from django_ciam_token.database.retry import read_rows, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import SecurityEvent
 
@@ -49,7 +49,7 @@ def erase_person(
     about, by = Q(user_id=user_key[:64]), Q(actor=username[:150]) if username else _NOBODY
     events = SecurityEvent.objects.using(using).order_by("pk")
     erased, last = 0, 0
-    while keys := _keys(events.filter(pk__gt=last)[:size]):
+    while keys := read_rows(events.filter(pk__gt=last).values_list("pk", flat=True)[:size]):
         batch = events.order_by().filter(pk__range=(keys[0], keys[-1]))
         erase = partial(_erase, batch=batch, about=about, by=by, dry_run=dry_run)
         erased += retry(erase, using=using)
@@ -57,10 +57,6 @@ def erase_person(
         if on_progress is not None:
             on_progress(erased)
     return erased
-
-
-def _keys(events: QuerySet[SecurityEvent]) -> list[int]:
-    return retry(lambda _: list(events.values_list("pk", flat=True)), using=events.db)
 
 
 def _erase(_attempt: int, batch: QuerySet[SecurityEvent], about: Q, by: Q, *, dry_run: bool) -> int:

@@ -16,8 +16,9 @@ from typing import Final
 
 from django.db.models import Count, Sum
 from django.db.models.functions import TruncDate
+from django.utils.timezone import is_aware
 
-from django_ciam_token.database.clock import is_aware, utc_day
+from django_ciam_token.database.clock import utc_day
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import EventType, RefreshCount, RefreshToken, SecurityEvent
 from django_ciam_token.monitoring.sampling import Part, rows_by_estimate, sample

@@ -11,7 +11,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from django_ciam_token.database.retry import retry
+from django_ciam_token.database.retry import read_rows
 from django_ciam_token.models import Client, RefreshToken, SessionState
 from django_ciam_token.sessions.criteria import SessionCriteria, select_sessions
 from django_ciam_token.sessions.rows import since_rotation
@@ -73,7 +73,7 @@ def list_sessions(
     listed: list[SessionInfo] = []
     size = limit
     while True:
-        rows, now = _read(rest[:size]), timezone.now()
+        rows, now = read_rows(rest[:size]), timezone.now()
         listed += [
             SessionInfo.of(session, since_rotation=session.since_rotation, now=now)
             for session in rows
@@ -83,7 +83,3 @@ def list_sessions(
         if len(rows) < size or len(listed) >= limit:
             return listed[:limit]
         rest, size = rest.filter(pk__lt=rows[-1].pk), max(limit, _LISTED_AT_ONCE)
-
-
-def _read(rows: QuerySet[Any]) -> list[Any]:
-    return retry(lambda _: list(rows), using=rows.db)

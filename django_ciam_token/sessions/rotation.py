@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from dataclasses import dataclass, field
@@ -15,13 +14,11 @@ from django_ciam_token.caller import Caller
 from django_ciam_token.crypto import refresh_token_string
 from django_ciam_token.crypto.refresh_token_string import GenuineToken, TokenKey
 from django_ciam_token.database.clock import DatabaseNow
-from django_ciam_token.database.retry import UNAVAILABLE, mend
+from django_ciam_token.database.retry import best_effort
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.sessions.auth_hash import session_auth_hash
 from django_ciam_token.sessions.creation import next_expiry
 from django_ciam_token.sessions.rows import rotate_row
-
-logger = logging.getLogger("django_ciam_token")
 
 # Seconds. Longer waits are worth a statement, so that the grace period begins when the rotation has happened.
 _PATIENCE: Final = 1.0
@@ -90,17 +87,10 @@ def renew_grace_period(session: RefreshToken, *, using: str) -> None:
     Does nothing if the session was rotated or revoked since. If the database refuses, that is logged, and the
     rotation is answered all the same.
     """
-    try:
-        with transaction.atomic(using=using):
-            _restart_grace_period(session, session.generation, using=using)
-    except UNAVAILABLE as error:
-        mend(using)
-        logger.warning(
-            "Session %s: its grace period could not be renewed: %s",
-            session.pk,
-            type(error).__name__,
-            extra={"event": "grace_period_not_renewed", "session_id": str(session.pk)},
-        )
+    message = "Session %s: its grace period could not be renewed: %s"
+    fields = {"event": "grace_period_not_renewed", "session_id": str(session.pk)}
+    with best_effort(using, message, session.pk, **fields):
+        _restart_grace_period(session, session.generation, using=using)
 
 
 def _restart_grace_period(session: RefreshToken, generation: int, *, using: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import ValidationError
 
 from django_ciam_token.conf import ciam_settings
+from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import RefreshToken
 from django_ciam_token.sessions.auth_hash import is_auth_hash_of
@@ -14,6 +17,16 @@ from django_ciam_token.sessions.auth_hash import is_auth_hash_of
 def user_name(user: AbstractBaseUser | AnonymousUser) -> str:
     """Return what people call a user; some user models have an object there, such as a phone number."""
     return str(user.get_username())
+
+
+def user_with_key(key: str) -> AbstractBaseUser | None:
+    """Return the user with this primary key, read where users are written; None if there is none."""
+    model = get_user_model()
+    try:
+        return model._default_manager.using(write_database(model)).filter(pk=key).first()
+    except (ValueError, TypeError, OverflowError, ValidationError):
+        # No key of this model looks like that.
+        return None
 
 
 def require_active(session: RefreshToken) -> None:

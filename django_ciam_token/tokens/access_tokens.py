@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import transaction
@@ -29,7 +28,7 @@ from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant, InvalidToken
 from django_ciam_token.keys import key_set
 from django_ciam_token.models import ApplicationType, Client, RefreshToken, RevokedAccessToken
-from django_ciam_token.sessions.user import require_active, require_unchanged
+from django_ciam_token.sessions.user import require_active, require_unchanged, user_with_key
 
 logger = logging.getLogger("django_ciam_token")
 
@@ -219,11 +218,8 @@ def _find_user(sub: str) -> AbstractBaseUser:
     if find is None and ciam_settings.SUBJECT is not None:
         # What the site calls alice might be bob's primary key.
         raise InvalidToken(reason="no_user_of_subject")
-    model = get_user_model()
-    # Where users are written: a replica may not have heard that one was disabled.
-    users = model._default_manager.using(write_database(model))
     try:
-        user = users.filter(pk=sub).first() if find is None else find(sub)
+        user = user_with_key(sub) if find is None else find(sub)
     except (ValueError, ValidationError, ObjectDoesNotExist):
         user = None
     if user is None or not getattr(user, "is_active", True):

@@ -19,7 +19,6 @@ SEND_A_FORM: Final = (
     "send a form: Content-Type application/x-www-form-urlencoded "
     "(in tests: django_ciam_token.testing.post_form)"
 )
-LARGEST_BODY: Final = 16 * 1024
 _MOST_FIELDS: Final = 100
 # The two parameters that later RFCs allow a client to repeat (RFC 8707 §2, RFC 8693 §2.1). They are unused.
 _REPEATABLE: Final = frozenset({"resource", "audience"})
@@ -50,7 +49,7 @@ def read_form(request: HttpRequest) -> Form:
     Raises:
         LengthRequired: it was sent in chunks, and the server does not say where it ends.
         UnsupportedContent: the content is not a form, is not in UTF-8, or is compressed.
-        ContentTooLarge: the body is longer than `LARGEST_BODY`.
+        ContentTooLarge: the body is longer than `body.LARGEST_BODY`.
         InvalidRequest: the form is shorter than its Content-Length, is not valid UTF-8, contains a NUL, or
             repeats a parameter.
     """

@@ -9,13 +9,12 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone as django_timezone
 
-from django_ciam_token.api import issue_tokens
 from django_ciam_token.database import clock
 from django_ciam_token.keys import signing_keys
-from django_ciam_token.models import EventType, RefreshCount, RefreshToken, SecurityEvent, SigningKey
+from django_ciam_token.models import EventType, RefreshCount, SecurityEvent, SigningKey
 from django_ciam_token.monitoring import figures
 from django_ciam_token.templatetags.ciam_admin import ciam_overview
-from tests.factories import ClientFactory, UserFactory
+from tests.factories import sessions
 from tests.operators import browser_of
 
 pytestmark = pytest.mark.django_db
@@ -25,15 +24,6 @@ DAY = timedelta(days=1)
 
 def overview(browser):
     return browser.get(reverse("admin:app_list", args=["django_ciam_token"])).content.decode()
-
-
-def sessions(number, *, client=None, **fields):
-    """Create sessions of a client; the given fields replace those that issuing has set."""
-    client = client or ClientFactory()
-    for _ in range(number):
-        issue_tokens(client=client, user=UserFactory())
-    RefreshToken.objects.filter(client=client).update(**fields) if fields else None
-    return client
 
 
 def test_the_overview_shows_live_sessions_by_client(operator):

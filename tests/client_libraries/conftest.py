@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,14 @@ from urllib.request import urlopen
 
 import pytest
 
+WAYS_TO_AUTHENTICATE: Final = [
+    ("web", "client_secret_basic"),
+    ("web", "client_secret_post"),
+    ("m2m", "client_secret_basic"),
+    ("spa", "none"),
+    ("mobile", "none"),
+]
+"""Types of application, and the authentication methods that a client library must master for each."""
 EXAMPLE_PROJECT: Final = Path(__file__).resolve().parents[2] / "example_project"
 SECONDS_TO_START: Final = 30
 SERVERS: Final = {
@@ -84,6 +92,16 @@ class TokenService:
     def _answer(self, *arguments: str) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self.manage(*arguments, "--json"))
         return answer
+
+
+def assert_rotated(answers: list[dict[str, Any]], verified_claims: Callable[[str], dict[str, Any]]) -> None:
+    """Check that every answer had fresh tokens, of one and the same session from the first to the last."""
+    for member in ("access_token", "refresh_token", "id_token"):
+        assert len({answer[member] for answer in answers}) == len(answers)
+    at_first, at_last = (verified_claims(answer["id_token"]) for answer in (answers[0], answers[-1]))
+    for claim in ("sub", "auth_time", "sid"):
+        assert at_first.get(claim) == at_last.get(claim)
+    verified_claims(answers[-1]["access_token"])
 
 
 @pytest.fixture(scope="session", params=SERVERS)

@@ -1,5 +1,6 @@
 """Authlib refreshes tokens, and joserfc (its successor to ``authlib.jose``) verifies them."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from authlib.integrations.requests_client import OAuth2Session
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from tests.client_libraries.conftest import TokenService
+from tests.client_libraries.conftest import WAYS_TO_AUTHENTICATE, TokenService, assert_rotated
 
 pytestmark = pytest.mark.clients
 
@@ -30,30 +31,14 @@ def verified_claims(service: TokenService, client: dict[str, str], token: str) -
     return claims
 
 
-@pytest.mark.parametrize(
-    ("application_type", "method"),
-    [
-        ("web", "client_secret_basic"),
-        ("web", "client_secret_post"),
-        ("m2m", "client_secret_basic"),
-        ("spa", "none"),
-        ("mobile", "none"),
-    ],
-)
+@pytest.mark.parametrize(("application_type", "method"), WAYS_TO_AUTHENTICATE)
 def test_authlib_refreshes_again_and_again(service: TokenService, application_type: str, method: str) -> None:
     client, first = service.first_tokens(application_type)
 
     with oauth2_session(service, client, token=first, token_endpoint_auth_method=method) as session:
         answers = [first, *(dict(session.refresh_token()) for _ in range(5))]
 
-    for member in ("access_token", "refresh_token", "id_token"):
-        assert len({answer[member] for answer in answers}) == len(answers)
-    at_first, at_last = (
-        verified_claims(service, client, answer["id_token"]) for answer in (first, answers[-1])
-    )
-    for claim in ("sub", "auth_time", "sid"):
-        assert at_first.get(claim) == at_last.get(claim)
-    verified_claims(service, client, answers[-1]["access_token"])
+    assert_rotated(answers, partial(verified_claims, service, client))
 
 
 def test_authlib_raises_invalid_grant_for_a_wrong_refresh_token(service: TokenService) -> None:

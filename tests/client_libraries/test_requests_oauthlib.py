@@ -1,6 +1,7 @@
 """requests-oauthlib refreshes tokens, and PyJWT verifies them with the published JWK Set."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import jwt
@@ -10,7 +11,7 @@ from oauthlib.oauth2 import InvalidGrantError
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
-from tests.client_libraries.conftest import TokenService
+from tests.client_libraries.conftest import WAYS_TO_AUTHENTICATE, TokenService, assert_rotated
 
 pytestmark = pytest.mark.clients
 
@@ -40,16 +41,7 @@ def verified_claims(service: TokenService, client: dict[str, str], token: str) -
     return claims
 
 
-@pytest.mark.parametrize(
-    ("application_type", "method"),
-    [
-        ("web", "client_secret_basic"),
-        ("web", "client_secret_post"),
-        ("m2m", "client_secret_basic"),
-        ("spa", "none"),
-        ("mobile", "none"),
-    ],
-)
+@pytest.mark.parametrize(("application_type", "method"), WAYS_TO_AUTHENTICATE)
 def test_requests_oauthlib_refreshes_again_and_again(
     service: TokenService, application_type: str, method: str
 ) -> None:
@@ -62,14 +54,7 @@ def test_requests_oauthlib_refreshes_again_and_again(
             *(dict(session.refresh_token(service.token_endpoint, **authentication)) for _ in range(5)),
         ]
 
-    for member in ("access_token", "refresh_token", "id_token"):
-        assert len({answer[member] for answer in answers}) == len(answers)
-    at_first, at_last = (
-        verified_claims(service, client, answer["id_token"]) for answer in (first, answers[-1])
-    )
-    for claim in ("sub", "auth_time", "sid"):
-        assert at_first.get(claim) == at_last.get(claim)
-    verified_claims(service, client, answers[-1]["access_token"])
+    assert_rotated(answers, partial(verified_claims, service, client))
 
 
 def test_requests_oauthlib_raises_invalid_grant_for_a_wrong_refresh_token(service: TokenService) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError
 from django.test import override_settings
 from django.utils import timezone
 
@@ -190,17 +190,9 @@ def test_a_database_that_refuses_changes_nothing(first_key, monkeypatch, traces,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_rotation_is_carried_out_once_when_its_commit_breaks(first_key, monkeypatch):
+def test_a_rotation_is_carried_out_once_when_its_commit_breaks(first_key, break_next_commit):
     now = timezone.now()
-    commit, broken = connection._commit, []
-
-    def uncertain_commit():
-        commit()
-        if not broken:
-            broken.append(1)
-            raise OperationalError("server closed the connection unexpectedly")
-
-    monkeypatch.setattr(connection, "_commit", uncertain_commit)
+    broken = break_next_commit()
 
     key = rotate(now=now)
 

@@ -31,7 +31,7 @@ def test_the_name_of_a_user_who_is_there_is_looked_up(run, user):
 
 
 def test_a_database_that_refuses_is_reported(run, refusing):
-    refusing("values_list")
+    refusing("__iter__")
 
     with pytest.raises(CommandError, match="Run it again"):
-        run("erase_user", "42")
+        run("erase_user", "42", "--username", "nobody")

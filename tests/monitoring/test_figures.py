@@ -9,7 +9,7 @@ from django.utils import timezone as django_timezone
 
 from django_ciam_token.models import EventType, RefreshCount, SecurityEvent
 from django_ciam_token.monitoring import figures
-from tests.monitoring.conftest import sessions
+from tests.factories import sessions
 
 pytestmark = pytest.mark.django_db
 

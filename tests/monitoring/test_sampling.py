@@ -10,8 +10,7 @@ from django.utils import timezone as django_timezone
 from django_ciam_token.database.uuid7 import lowest_uuid7
 from django_ciam_token.models import RefreshToken
 from django_ciam_token.monitoring import figures, sampling
-from tests.factories import ClientFactory
-from tests.monitoring.conftest import sessions
+from tests.factories import ClientFactory, sessions
 
 pytestmark = pytest.mark.django_db
 

@@ -41,7 +41,7 @@ def test_a_machine_user_is_authenticated_and_has_no_permissions(machine):
 
 
 def test_a_site_gives_its_machines_users_of_its_own(settings, machine):
-    """History packages store whoever is authenticated, and a machine has no row."""
+    """Packages that keep a history store the authenticated user as a row; a machine has none."""
     service_account = UserFactory(username="nightly-export")
     settings.CIAM_TOKEN = {
         **settings.CIAM_TOKEN,

@@ -10,9 +10,10 @@ from django.core.management import call_command
 from django.test import Client as Browser
 
 from django_ciam_token.api import list_sessions
-from django_ciam_token.models import SecurityEvent
+from django_ciam_token.models import RefreshToken, SecurityEvent
+from django_ciam_token.sessions import user as module
 from django_ciam_token.sessions.criteria import SessionCriteria
-from django_ciam_token.sessions.user import user_name
+from django_ciam_token.sessions.user import user_name, user_with_key
 from tests.conftest import post_form
 from tests.operators import browser_of
 
@@ -86,3 +87,15 @@ def test_what_an_operator_does_is_recorded_with_it(
 
     assert list_sessions() == []
     assert SecurityEvent.objects.get(event="revoked").actor == f"+49{operator.pk}"
+
+
+@pytest.mark.parametrize("model", [User, RefreshToken], ids=["integer keys", "UUID keys"])
+@pytest.mark.parametrize("key", ["no-key-of-a-user", "9" * 30, ""])
+def test_what_can_be_no_key_is_the_key_of_nobody(monkeypatch, model, key):
+    monkeypatch.setattr(module, "get_user_model", lambda: model)
+
+    assert user_with_key(key) is None
+
+
+def test_a_user_is_found_by_the_key_as_text(user):
+    assert user_with_key(str(user.pk)) == user

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from django_ciam_token.clients.methods.base import AuthenticationMethod, Credentials, Outcome
-from django_ciam_token.clients.secrets import DIGEST_PREFIX, is_ours, matches, secret_digest
+from django_ciam_token.clients.secrets import DIGEST_PREFIX, is_live, is_ours, matches, secret_digest
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.sessions.rows import ClientReading, StoredSecret
 
@@ -31,7 +31,7 @@ class SecretMethod(AuthenticationMethod):
         """Compare the secret with those that are stored; imported ones only while guessing is limited."""
         secrets = () if reading is None else reading.secrets
         presented = credentials.secret
-        live = [stored for stored in secrets if stored.expires_at is None or stored.expires_at > now]
+        live = [stored for stored in secrets if is_live(stored, now)]
         # A slow hash only for a secret that was presented: anybody can send a request without one.
         tried = [stored for stored in live if is_ours(stored) or (presented is not None and may_guess())]
         matched = [stored for stored in tried if matches(presented or _NOTHING, stored.digest)]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError, CommandParser
 
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.management.commands import TokenCommand, add_json_option
 from django_ciam_token.monitoring.erasure import erase_person
+from django_ciam_token.sessions.user import user_name, user_with_key
 
 
 class Command(TokenCommand):
@@ -53,9 +53,5 @@ class Command(TokenCommand):
 
 
 def _name_of(key: str) -> str:
-    users = get_user_model()
-    try:
-        user = users._default_manager.filter(pk=key).first()
-    except (ValueError, TypeError, OverflowError):
-        user = None
-    return "" if user is None else str(user.get_username())
+    user = user_with_key(key)
+    return "" if user is None else user_name(user)
