@@ -30,7 +30,7 @@ from django_ciam_token.database.clock import DatabaseNow
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.keys import key_set
 from django_ciam_token.models import ApplicationType, Client, SigningKey
-from django_ciam_token.models.client import validate_scope
+from django_ciam_token.models.validators import validate_scope
 from django_ciam_token.resource_server import LiveAccessToken
 from django_ciam_token.tokens import claims
 from django_ciam_token.tokens.access_tokens import VerifiedAccessToken

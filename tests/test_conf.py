@@ -26,6 +26,8 @@ DEFAULTS = {
     "REFRESH_TOKEN_LIFETIME": timedelta(days=1),
     "SESSION_LIFETIME": timedelta(days=30),
     "REFRESH_TOKEN_GRACE_PERIOD": timedelta(seconds=30),
+    "AUTHORIZATION_CODE_LIFETIME": timedelta(seconds=60),
+    "AUTHORIZATION_CODE_GRACE_PERIOD": timedelta(0),
     "ACCESS_TOKEN_PROFILE": "ciam",
     "SUBJECT": None,
     "USER_OF_SUBJECT": None,
@@ -51,8 +53,16 @@ DEFAULTS = {
     "CLIENT_SECRET_OVERLAP": timedelta(days=7),
     "CACHE_SCOPE": None,
 }
-LIFETIMES = [name for name, value in DEFAULTS.items() if isinstance(value, timedelta)]
-MAY_BE_ZERO = ["REFRESH_TOKEN_GRACE_PERIOD", "CLIENT_SECRET_OVERLAP", "RESOURCE_LEEWAY", "ENDED_RETENTION"]
+# It has limits of its own.
+OF_A_CODE = "AUTHORIZATION_CODE_LIFETIME"
+LIFETIMES = [name for name, value in DEFAULTS.items() if isinstance(value, timedelta) and name != OF_A_CODE]
+MAY_BE_ZERO = [
+    "AUTHORIZATION_CODE_GRACE_PERIOD",
+    "REFRESH_TOKEN_GRACE_PERIOD",
+    "CLIENT_SECRET_OVERLAP",
+    "RESOURCE_LEEWAY",
+    "ENDED_RETENTION",
+]
 MAY_BE_NONE = {"SESSION_LIFETIME", "SIGNING_KEY_MAX_AGE"}
 SWITCHES = ["END_SESSIONS_ON_PASSWORD_CHANGE", "RESOURCE_CHECKS_REVOCATION", "AUDIT_TRAIL"]
 CALLABLES = [
@@ -77,6 +87,16 @@ def refusal_of(name, written):
     with pytest.raises(ImproperlyConfigured) as caught:
         value_of(name, written)
     return str(caught.value)
+
+
+@pytest.mark.parametrize("seconds", [10, 60, 600])
+def test_a_code_lives_ten_seconds_to_ten_minutes(seconds):
+    assert value_of(OF_A_CODE, seconds) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("seconds", [9.9, 600.1])
+def test_a_code_lives_neither_shorter_nor_longer(seconds):
+    assert "at least 10 seconds and at most 10 minutes" in refusal_of(OF_A_CODE, seconds)
 
 
 def test_the_options_are_those_with_a_default_here_plus_issuer_and_secrets():

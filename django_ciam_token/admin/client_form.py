@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.models import ApplicationType, Client
-from django_ciam_token.models.client import validate_scope
+from django_ciam_token.models.validators import validate_scope
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Client]

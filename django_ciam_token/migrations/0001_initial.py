@@ -6,7 +6,9 @@ import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
 import django_ciam_token.database.uuid7
+import django_ciam_token.models.case_sensitive
 import django_ciam_token.models.client
+import django_ciam_token.models.validators
 from django.conf import settings
 from django.db import migrations, models
 
@@ -35,19 +37,19 @@ class Migration(migrations.Migration):
             name='Client',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('client_id', django_ciam_token.models.client.CaseSensitiveCharField(default=django_ciam_token.models.client.new_client_id, max_length=100, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9._~-]+\\Z', 'Use only letters, digits and the characters . _ ~ -')], verbose_name='client_id')),
+                ('client_id', django_ciam_token.models.case_sensitive.CaseSensitiveCharField(default=django_ciam_token.models.client.new_client_id, max_length=100, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9._~-]+\\Z', 'Use only letters, digits and the characters . _ ~ -')], verbose_name='client_id')),
                 ('name', models.CharField(max_length=200, verbose_name='name')),
                 ('application_type', models.CharField(choices=[('web', 'Web application'), ('spa', 'Single-page application'), ('mobile', 'Mobile application'), ('m2m', 'Machine to machine')], help_text="Web and machine-to-machine applications run on a server and get a secret. Single-page and mobile applications can't keep a secret.", max_length=10, verbose_name='application type')),
-                ('scope', models.TextField(default=django_ciam_token.models.client.default_scope, help_text="Names separated by spaces. If you remove a scope, sessions that were granted it can no longer be refreshed.", validators=[django_ciam_token.models.client.validate_scope], verbose_name='allowed scopes')),
+                ('scope', models.TextField(default=django_ciam_token.models.client.default_scope, help_text="Names separated by spaces. If you remove a scope, sessions that were granted it can no longer be refreshed.", validators=[django_ciam_token.models.validators.validate_scope], verbose_name='allowed scopes')),
                 ('is_active', models.BooleanField(default=True, help_text="A disabled application can't refresh tokens.", verbose_name='active')),
                 ('refresh_tokens_enabled', models.BooleanField(default=True, verbose_name='refresh tokens enabled')),
-                ('access_token_lifetime', models.DurationField(blank=True, null=True, validators=[django_ciam_token.models.client.validate_lifetime], verbose_name='access token lifetime')),
-                ('id_token_lifetime', models.DurationField(blank=True, null=True, validators=[django_ciam_token.models.client.validate_lifetime], verbose_name='id_token lifetime')),
-                ('refresh_token_lifetime', models.DurationField(blank=True, help_text='How long a refresh token may stay unused. Every refresh restarts this time.', null=True, validators=[django_ciam_token.models.client.validate_lifetime], verbose_name='refresh token lifetime')),
-                ('session_lifetime', models.DurationField(blank=True, help_text='How long a session lasts from its first tokens, however often it is refreshed.', null=True, validators=[django_ciam_token.models.client.validate_lifetime], verbose_name='session lifetime')),
-                ('refresh_token_grace_period', models.DurationField(blank=True, help_text='How long the previous refresh token, when used again, gets the same successor again. 0 means strict one-time use: an application that uses a token twice is signed out.', null=True, validators=[django_ciam_token.models.client.validate_grace_period], verbose_name='grace period')),
+                ('access_token_lifetime', models.DurationField(blank=True, null=True, validators=[django_ciam_token.models.validators.validate_lifetime], verbose_name='access token lifetime')),
+                ('id_token_lifetime', models.DurationField(blank=True, null=True, validators=[django_ciam_token.models.validators.validate_lifetime], verbose_name='id_token lifetime')),
+                ('refresh_token_lifetime', models.DurationField(blank=True, help_text='How long a refresh token may stay unused. Every refresh restarts this time.', null=True, validators=[django_ciam_token.models.validators.validate_lifetime], verbose_name='refresh token lifetime')),
+                ('session_lifetime', models.DurationField(blank=True, help_text='How long a session lasts from its first tokens, however often it is refreshed.', null=True, validators=[django_ciam_token.models.validators.validate_lifetime], verbose_name='session lifetime')),
+                ('refresh_token_grace_period', models.DurationField(blank=True, help_text='How long the previous refresh token, when used again, gets the same successor again. 0 means strict one-time use: an application that uses a token twice is signed out.', null=True, validators=[django_ciam_token.models.validators.validate_grace_period], verbose_name='grace period')),
                 ('audience', models.CharField(blank=True, help_text='The aud of access tokens. If empty, the client_id.', max_length=255, verbose_name='audience')),
-                ('allowed_origins', models.TextField(blank=True, help_text='Origins from which browsers may call, for example https://app.example.com, separated by spaces.', validators=[django_ciam_token.models.client.validate_origins], verbose_name='allowed origins')),
+                ('allowed_origins', models.TextField(blank=True, help_text='Origins from which browsers may call, for example https://app.example.com, separated by spaces.', validators=[django_ciam_token.models.validators.validate_origins], verbose_name='allowed origins')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
             ],
             options={

@@ -1,6 +1,8 @@
 """What is stored: clients and their secrets, sessions, signing keys."""
 
-from django_ciam_token.models.client import ApplicationType, Client, ClientSecret
+from django_ciam_token.models.client import ApplicationType, Client
+from django_ciam_token.models.client_secret import ClientSecret
+from django_ciam_token.models.consent import Consent
 from django_ciam_token.models.refresh_count import RefreshCount
 from django_ciam_token.models.refresh_token import RefreshToken, RevocationReason, SessionState
 from django_ciam_token.models.revoked_access_token import RevokedAccessToken
@@ -11,6 +13,7 @@ __all__ = [
     "ApplicationType",
     "Client",
     "ClientSecret",
+    "Consent",
     "EventType",
     "RefreshCount",
     "RefreshToken",

@@ -1,41 +1,30 @@
-"""Clients: the applications that may get tokens, and their secrets."""
+"""Clients: the applications that may get tokens."""
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from django_ciam_token import scopes
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.routing import write_database
-from django_ciam_token.errors import InvalidScope
-
-if TYPE_CHECKING:
-    _CharField = models.CharField[str, str]
-else:
-    _CharField = models.CharField
-
-# Only characters that form-encoding does not change. Some libraries encode the client_id for Basic and
-# some forget to: with these characters both send the same.
-validate_client_id = RegexValidator(
-    r"\A[A-Za-z0-9._~-]+\Z",
-    _("Use only letters, digits and the characters . _ ~ -"),
+from django_ciam_token.models.case_sensitive import CaseSensitiveCharField
+from django_ciam_token.models.redirect_uris import check_redirect_uris, matches, validate_uris
+from django_ciam_token.models.validators import (
+    validate_client_id,
+    validate_grace_period,
+    validate_lifetime,
+    validate_origins,
+    validate_scope,
 )
 
-
-_ORIGIN = re.compile(r"https?://(?:[a-z0-9]+(?:[.-]+[a-z0-9]+)*|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 _NONE = timedelta(0)
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def new_client_id() -> str:
@@ -46,56 +35,6 @@ def new_client_id() -> str:
 def default_scope() -> str:
     """Return the scope of a client for which none was given."""
     return "openid"
-
-
-def validate_scope(value: str) -> None:
-    """Accept only scopes that the setting ``SCOPES`` names."""
-    try:
-        unknown = [name for name in scopes.parse(value) if name not in ciam_settings.SCOPES]
-    except InvalidScope:
-        raise ValidationError(_("Enter scope names separated by single spaces.")) from None
-    if unknown:
-        raise ValidationError(
-            _("Unknown scope %(unknown)s. This site defines: %(known)s."),
-            params={"unknown": ", ".join(unknown), "known": ", ".join(ciam_settings.SCOPES)},
-        )
-
-
-def validate_origins(value: str) -> None:
-    """Accept only origins in the form that browsers send (RFC 6454 §6.2): others would never match."""
-    for origin in value.split():
-        if not _ORIGIN.fullmatch(origin) or origin.endswith(_DEFAULT_PORTS[origin.partition(":")[0]]):
-            raise ValidationError(
-                _("%(origin)s is not an origin. Write it like this: https://app.example.com"),
-                params={"origin": origin},
-            )
-
-
-def validate_lifetime(value: timedelta) -> None:
-    """Accept only finite lifetimes of at least a second: JWTs count whole seconds."""
-    if not timedelta(seconds=1) <= value <= timedelta(days=3660):
-        raise ValidationError(_("A lifetime must be between one second and ten years."))
-
-
-def validate_grace_period(value: timedelta) -> None:
-    """Accept zero as well: strict one-time use."""
-    if value:
-        validate_lifetime(value)
-
-
-class CaseSensitiveCharField(_CharField):
-    """A CharField that distinguishes upper and lower case on every database.
-
-    By default MariaDB and MySQL ignore case when they compare, and no collation has a name that all
-    databases know.
-    """
-
-    def db_parameters(self, connection: Any) -> Any:
-        """Add the collation where the database needs one."""
-        parameters: Any = super().db_parameters(connection)
-        if connection.vendor == "mysql":
-            parameters["collation"] = "utf8mb4_bin"
-        return parameters
 
 
 class ApplicationType(models.TextChoices):
@@ -188,6 +127,49 @@ class Client(models.Model):
         default=False,
         help_text=_("For resource servers: the client may also introspect tokens of other applications."),
     )
+    redirect_uris = models.TextField(
+        _("redirect URIs"),
+        blank=True,
+        validators=[validate_uris],
+        help_text=_(
+            "Where people may be sent after signing in, one address a line, exactly as the application sends "
+            "it: https://app.example.com/callback. A mobile application may have com.example.app:/callback "
+            "or http://127.0.0.1/callback. If there is none, nobody can sign in through this application."
+        ),
+    )
+    post_logout_redirect_uris = models.TextField(
+        _("post-logout redirect URIs"),
+        blank=True,
+        validators=[validate_uris],
+        help_text=_("Where people may be sent after signing out, one address a line."),
+    )
+    asks_consent = models.BooleanField(
+        _("ask for consent"),
+        default=False,
+        help_text=_("For applications of other people: the user is asked what the application may do."),
+    )
+    requires_pkce = models.BooleanField(
+        _("require PKCE"),
+        default=False,
+        help_text=_(
+            "Applications without a secret always must use it. Switch it on for a web application that uses "
+            "it, so that nobody can leave it out."
+        ),
+    )
+    may_use_client_credentials = models.BooleanField(
+        _("may use client credentials"),
+        default=False,
+        help_text=_(
+            "For web applications that also act for themselves. Machine-to-machine applications always may."
+        ),
+    )
+    refreshes_client_credentials = models.BooleanField(
+        _("refresh tokens with client credentials"),
+        default=False,
+        help_text=_(
+            "Off, unless an application needs them: with its secret it can get an access token at any time."
+        ),
+    )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
 
     class Meta:
@@ -208,6 +190,28 @@ class Client(models.Model):
                 "user's primary key."
             )
             raise ValidationError({"client_id": message})
+        for name in ("redirect_uris", "post_logout_redirect_uris"):
+            check_redirect_uris(name, getattr(self, name), application_type=self.application_type)
+
+    def has_redirect_uri(self, uri: str) -> bool:
+        """Tell whether people may be sent there after signing in (RFC 9700 §2.1)."""
+        return any(matches(registered, uri) for registered in self.redirect_uris.split())
+
+    def has_post_logout_redirect_uri(self, uri: str) -> bool:
+        """Tell whether people may be sent there after signing out (RP-Initiated Logout 1.0 §3)."""
+        return uri in self.post_logout_redirect_uris.split()
+
+    @property
+    def grants_client_credentials(self) -> bool:
+        """Whether it may get tokens for itself (RFC 6749 §4.4): never without a secret."""
+        if self.application_type == ApplicationType.WEB:
+            return self.may_use_client_credentials
+        return self.application_type == ApplicationType.M2M
+
+    @property
+    def must_use_pkce(self) -> bool:
+        """Whether its authorization requests need a code_challenge (RFC 9700 §2.1.1)."""
+        return self.requires_pkce or not self.must_have_secret
 
     @property
     def must_have_secret(self) -> bool:
@@ -252,27 +256,6 @@ class Client(models.Model):
         if self.refresh_token_grace_period is None:
             return ciam_settings.REFRESH_TOKEN_GRACE_PERIOD
         return self.refresh_token_grace_period
-
-
-class ClientSecret(models.Model):
-    """One secret of a client. Only what is needed to recognise it is stored, never the secret."""
-
-    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="secrets")
-    # "sha256$<hex>" for secrets that the service made; any of Django's password hashes for imported ones.
-    secret_digest = models.CharField(_("digest"), max_length=255, editable=False)
-    last_four = models.CharField(_("ends with"), max_length=4, editable=False)
-    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-    expires_at = models.DateTimeField(_("expires"), null=True, blank=True, editable=False)
-    # Only to the hour: if every refresh wrote it, they would all wait for this row.
-    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
-
-    class Meta:
-        verbose_name = _("client secret")
-        verbose_name_plural = _("client secrets")
-        ordering = ("-pk",)
-
-    def __str__(self) -> str:
-        return f"…{self.last_four}"
 
 
 def longest_access_token_lifetime() -> timedelta:
