@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, TypeGuard
 from urllib.parse import urlsplit
 
@@ -17,14 +18,22 @@ from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, connections
 from django.utils import timezone
 
 from django_ciam_token.conf import ciam_settings, option_names, site_values
 from django_ciam_token.crypto import site_keys
 from django_ciam_token.database.routing import write_database
-from django_ciam_token.keys import key_set, signing_keys
-from django_ciam_token.models import Client, ClientSecret, RefreshToken, RevokedAccessToken, SigningKey
+from django_ciam_token.keys import binding, key_set, signing_keys
+from django_ciam_token.keys.binding import Trust
+from django_ciam_token.models import (
+    Client,
+    ClientSecret,
+    RefreshToken,
+    RevokedAccessToken,
+    SigningKey,
+    SigningKeyState,
+)
 
 _SHORTEST_SECRET: Final = 32
 
@@ -50,6 +59,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         *_check_lead(),
         *_check_subject(),
         *_check_databases(),
+        *_check_autocommit(),
     ]
 
 
@@ -81,21 +91,53 @@ def check_signing_keys(
         keys = list(SigningKey.objects.using(using))
     except (DatabaseError, InterfaceError):
         return []  # Not migrated, or not yet to this version.
-    key = key_set.active_key(keys, timezone.now())
-    # Only warnings, although nothing works without a key: an error would stop `migrate`, which makes one.
-    if key is None:
-        return [_warning("W004", "There is no active signing key.", _MAKE_A_KEY)]
+    now = timezone.now()
     try:
-        if not key_set.is_decryptable(key):
-            message = f"None of the site's secrets decrypts the active signing key {key.kid}."
-            hint = f"List the former secret in SECRET_KEY_FALLBACKS again. {_MAKE_A_KEY}"
-            return [_warning("W005", message, hint)]
-        return [*_warn_about(key), *_warn_of_age(keys)]
+        trusts = {key: binding.trust(key) for key in keys if key.state(now) is not SigningKeyState.REMOVED}
+        return [*_warn_of_active_key(trusts, now), *_warn_of_untrusted_keys(trusts, now)]
     except ImproperlyConfigured:
         return []  # A setting has the wrong type; `check_settings` reports it.
 
 
 _MAKE_A_KEY: Final = "Make a key with: manage.py rotate_signing_key --now"
+
+
+def _warn_of_active_key(trusts: Mapping[SigningKey, Trust], now: datetime) -> Iterator[CheckMessage]:
+    # Only warnings, although nothing works without a key: an error would stop `migrate`, which makes one.
+    trusted = [key for key, trust in trusts.items() if trust is Trust.TRUSTED]
+    key, undecryptable = key_set.active_key(trusted, now), _active_undecryptable_key(trusts, now)
+    if key is not None:
+        yield from _warn_about(key)
+        yield from _warn_of_age(trusted)
+    elif undecryptable is not None:
+        message = f"None of the site's secrets decrypts the active signing key {undecryptable.kid}."
+        hint = f"List the former secret in SECRET_KEY_FALLBACKS again. {_MAKE_A_KEY}"
+        yield _warning("W005", message, hint)
+    else:
+        yield _warning("W004", "There is no active signing key.", _MAKE_A_KEY)
+
+
+def _active_undecryptable_key(trusts: Mapping[SigningKey, Trust], now: datetime) -> SigningKey | None:
+    return key_set.active_key([key for key, trust in trusts.items() if trust is Trust.UNDECRYPTABLE], now)
+
+
+def _warn_of_untrusted_keys(trusts: Mapping[SigningKey, Trust], now: datetime) -> Iterator[CheckMessage]:
+    has_right_secrets = any(
+        trust is Trust.TRUSTED and key.state(now) is SigningKeyState.ACTIVE for key, trust in trusts.items()
+    )
+    for key, trust in trusts.items():
+        if trust is Trust.MISMATCHED:
+            what = "does not match its row: kid, algorithm or public key are not those it was encrypted with"
+        elif trust is Trust.UNDECRYPTABLE and has_right_secrets:
+            what = "can't be decrypted with any of the site's secrets, though the active one can"
+        else:
+            continue
+        yield _warning(
+            "W009",
+            f"The signing key {key.kid} {what}. It is neither published nor accepted.",
+            "If its secret was removed too early, list it again in SECRET_KEY_FALLBACKS. Otherwise find out "
+            "who writes to the database; then delete the row.",
+        )
 
 
 def _warn_about(key: SigningKey) -> Iterator[CheckMessage]:
@@ -194,6 +236,21 @@ def _check_databases() -> Iterator[CheckMessage]:
             "A session is read together with its client and its user, in one statement. Keep the tables of "
             "django_ciam_token in the database of your users.",
         )
+
+
+def _check_autocommit() -> Iterator[CheckMessage]:
+    """Check that what the service writes is committed before it answers.
+
+    It can't see to that itself: what the site has begun on the connection would be committed as well.
+    """
+    for using in sorted({write_database(RefreshToken), write_database(SigningKey)}):
+        if not connections.settings[using].get("AUTOCOMMIT", True):
+            yield _error(
+                "E009",
+                f"DATABASES[{using!r}]['AUTOCOMMIT'] is False: tokens are handed out before they are stored, "
+                "and lost unless something of the site commits.",
+                "Remove AUTOCOMMIT, or keep the tables of django_ciam_token in a database without it.",
+            )
 
 
 def _is_https(issuer: str) -> bool:

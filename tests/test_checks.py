@@ -9,6 +9,7 @@ from django.core.checks import Error, registry
 from django.core.checks import Warning as CheckWarning
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.db import connections
 from django.test import override_settings
 from django.utils import timezone
 
@@ -263,6 +264,19 @@ def test_e007_a_key_would_sign_before_every_verifier_knows_it():
 
 def test_e007_is_not_reported_for_values_that_are_not_durations():
     assert [message.id for message in messages(JWKS_MAX_AGE="soon")] == ["django_ciam_token.E003"]
+
+
+def test_e009_nothing_is_committed_before_the_answer(monkeypatch):
+    monkeypatch.setitem(connections.settings["default"], "AUTOCOMMIT", False)
+
+    assert messages() == [
+        Error(
+            "DATABASES['default']['AUTOCOMMIT'] is False: tokens are handed out before they are stored, and "
+            "lost unless something of the site commits.",
+            hint="Remove AUTOCOMMIT, or keep the tables of django_ciam_token in a database without it.",
+            id="django_ciam_token.E009",
+        )
+    ]
 
 
 @pytest.mark.django_db

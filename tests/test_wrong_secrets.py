@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.test import Client as Browser
 from django.test import override_settings
 
 from django_ciam_token.api import issue_tokens
@@ -38,6 +39,7 @@ def test_with_the_wrong_secret_a_refresh_is_unavailable_and_with_the_right_one_i
         assert_unavailable(refresh(web_client, token))
 
     assert any("wrong SECRET_KEY" in line and "signing_key_undecryptable" in line for line in traces.logged)
+    key_set.forget()
     assert refresh(web_client, token).status_code == 200
 
 
@@ -47,6 +49,13 @@ def test_with_the_wrong_secret_nothing_is_said_of_a_token_at_introspection_and_r
             assert_unavailable(post_form(form(web_client, token=token), url=url))
 
     assert RefreshToken.objects.get().revoked_at is None
+
+
+def test_with_the_wrong_secret_the_published_documents_are_unavailable_instead_of_empty(token):
+    """Verifiers keep the copy that they have, and fetch it again."""
+    for url in ("/oauth2/jwks", "/.well-known/openid-configuration"):
+        with WRONG:
+            assert_unavailable(Browser(raise_request_exception=False).get(url))
 
 
 def test_in_a_healthy_process_a_forged_token_stays_an_invalid_grant(

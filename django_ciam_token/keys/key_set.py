@@ -23,6 +23,8 @@ from django_ciam_token.database.retry import is_refusal, mend, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.database.tenants import tenant_key
 from django_ciam_token.errors import ServerError, TemporarilyUnavailable
+from django_ciam_token.keys import binding
+from django_ciam_token.keys.binding import Trust
 from django_ciam_token.models import SigningKey, SigningKeyState
 
 logger = logging.getLogger("django_ciam_token")
@@ -32,10 +34,17 @@ _STALE: Final = {"event": "signing_keys_stale"}
 
 @dataclass(frozen=True)
 class KeySet:
-    """The keys of the site as this process last read them."""
+    """The keys of the site as this process last read them.
+
+    A key whose row is not as this site has written it is none of them: it is not in the JWK Set, and no token
+    is accepted because of it.
+    """
 
     keys: tuple[SigningKey, ...]
     read_at: Instant
+    undecryptable: tuple[SigningKey, ...] = field(default=(), repr=False)
+    reported: frozenset[str] = field(default=frozenset(), repr=False)
+    """The kids of the keys that are not trusted: each is logged once."""
     pairs: dict[str, jose.SigningKeyPair] = field(default_factory=dict, repr=False)
 
     def signing_pair(self, now: datetime) -> jose.SigningKeyPair:
@@ -45,6 +54,7 @@ class KeySet:
             ServerError: there is no active key.
             TemporarilyUnavailable: none of the site's secrets decrypts it.
         """
+        self.require_right_secrets(now)
         key = active_key(self.keys, now)
         if key is None:
             logger.error(
@@ -60,30 +70,41 @@ class KeySet:
         """Check that the site's secrets are those that the active key was encrypted with.
 
         A process that was started with the wrong secrets would call genuine refresh tokens forged, and
-        applications would discard their sessions.
+        applications would discard their sessions. If one active key can be decrypted, the secrets are right,
+        and the row that can't be was written by somebody who lacks them.
 
         Raises:
-            TemporarilyUnavailable: none of the secrets decrypts the active key.
+            TemporarilyUnavailable: the secrets decrypt no active key, although there is one.
         """
-        key = active_key(self.keys, now)
-        if key is not None and key.kid not in self.pairs and not is_decryptable(key):
-            raise _wrong_secrets(key)
+        if self.undecryptable and active_key(self.keys, now) is None:
+            key = active_key(self.undecryptable, now)
+            if key is not None:
+                raise _wrong_secrets(key)
 
     def jwk_set(self, now: datetime) -> dict[str, list[dict[str, str]]]:
-        """Return the JWK Set (RFC 7517 §5): every key that was not removed."""
-        published = (key for key in self.keys if key.state(now) is not SigningKeyState.REMOVED)
-        return {"keys": [jose.in_order(key.public_jwk) for key in published]}
+        """Return the JWK Set (RFC 7517 §5): every key that was not removed.
+
+        Raises:
+            TemporarilyUnavailable: the site has the wrong secrets, and so can't tell which keys are its own.
+        """
+        return {"keys": [jose.in_order(key.public_jwk) for key in self._published(now)]}
 
     def verification_keys(self, now: datetime) -> dict[str, dict[str, str]]:
-        """Return the JWK Set by kid."""
+        """Return the JWK Set by kid; it raises as `jwk_set` does."""
         return {key["kid"]: key for key in self.jwk_set(now)["keys"]}
 
     def algorithms(self, now: datetime) -> list[str]:
-        """Return the algorithms of the keys in the JWK Set, the active key's first."""
-        ordered = sorted(self.keys, key=lambda key: key.state(now) is not SigningKeyState.ACTIVE)
-        return list(
-            dict.fromkeys(key.algorithm for key in ordered if key.state(now) is not SigningKeyState.REMOVED)
-        )
+        """Return the algorithms of the keys in the JWK Set, the active key's first.
+
+        Raises:
+            TemporarilyUnavailable: as `jwk_set`.
+        """
+        ordered = sorted(self._published(now), key=lambda key: key.state(now) is not SigningKeyState.ACTIVE)
+        return list(dict.fromkeys(key.algorithm for key in ordered))
+
+    def _published(self, now: datetime) -> list[SigningKey]:
+        self.require_right_secrets(now)
+        return [key for key in self.keys if key.state(now) is not SigningKeyState.REMOVED]
 
 
 # By tenant: the key of one must never sign or publish for another.
@@ -147,27 +168,43 @@ def active_key(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
     return max(active, key=lambda key: (key.active_at, key.pk), default=None)
 
 
-def is_decryptable(key: SigningKey) -> bool:
-    """Tell whether any of the site's secrets decrypts the private key."""
-    try:
-        site_keys.decrypt(key.encrypted_private_key, purpose=site_keys.SIGNING_KEY)
-    except site_keys.Undecryptable:
-        return False
-    return True
-
-
 def _read(using: str, *, previous: KeySet | None) -> KeySet:
     read_at = Instant.now()  # Before the reading: it may take long.
     not_removed = Q(removed_at=None) | Q(removed_at__gt=timezone.now())
-    keys = tuple(SigningKey.objects.using(using).filter(not_removed))
+    found: dict[Trust, list[SigningKey]] = {trust: [] for trust in Trust}
+    for key in SigningKey.objects.using(using).filter(not_removed):
+        found[binding.trust(key)].append(key)
+    keys = tuple(found[Trust.TRUSTED])
     kept = previous.pairs if previous else {}
-    pairs = {key.kid: kept[key.kid] for key in keys if key.kid in kept}
-    return KeySet(keys=keys, read_at=read_at, pairs=pairs)
+    return KeySet(
+        keys=keys,
+        read_at=read_at,
+        undecryptable=tuple(found[Trust.UNDECRYPTABLE]),
+        reported=_report(found, known=previous.reported if previous else frozenset()),
+        pairs={key.kid: kept[key.kid] for key in keys if key.kid in kept},
+    )
+
+
+def _report(found: dict[Trust, list[SigningKey]], *, known: frozenset[str]) -> frozenset[str]:
+    """Log the keys that are not trusted, but for those that have been; return all of their kids."""
+    # With the wrong secrets no key can be decrypted, and each request says so.
+    undecryptable = found[Trust.UNDECRYPTABLE] if found[Trust.TRUSTED] else []
+    untrusted = {key.kid: Trust.MISMATCHED for key in found[Trust.MISMATCHED]}
+    untrusted |= {key.kid: Trust.UNDECRYPTABLE for key in undecryptable}
+    for kid in untrusted.keys() - known:
+        logger.error(
+            "Signing key %s is not trusted, and neither published nor accepted: its row is %s. "
+            "manage.py check --database default says more",
+            kid,
+            untrusted[kid].value,
+            extra={"event": "signing_key_not_trusted", "kid": kid, "reason": untrusted[kid].value},
+        )
+    return frozenset(untrusted)
 
 
 def _parse(key: SigningKey) -> jose.SigningKeyPair:
     try:
-        pem = site_keys.decrypt(key.encrypted_private_key, purpose=site_keys.SIGNING_KEY)
+        pem = binding.unseal(key)
     except site_keys.Undecryptable:
         raise _wrong_secrets(key) from None
     return jose.SigningKeyPair(kid=key.kid, algorithm=key.algorithm, private_key=jose.parse_private_key(pem))

@@ -14,9 +14,11 @@ from django.utils import timezone
 from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY, Caller
 from django_ciam_token.conf import ciam_settings
-from django_ciam_token.crypto import jose, site_keys
+from django_ciam_token.crypto import jose
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
+from django_ciam_token.keys import binding
+from django_ciam_token.keys.binding import Trust
 from django_ciam_token.keys.key_set import active_key, forget
 from django_ciam_token.models import SigningKey, SigningKeyState
 from django_ciam_token.models.client import longest_token_lifetime
@@ -148,13 +150,17 @@ def overdue_key(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
 def ensure_first_key(*, using: str) -> SigningKey | None:
     """Make the first key, active at once, if there is no key. Return it, or None if there was one.
 
+    A key that was encrypted for another row does not count. One that can't be decrypted does: the process may
+    have the wrong secrets.
+
     Two migrations at once may make two keys: the later one signs, and the next rotation retires both.
     """
     is_ours = using == write_database(SigningKey)
     if not is_ours or SigningKey._meta.db_table not in connections[using].introspection.table_names():
         return None
     now = timezone.now()
-    if SigningKey.objects.using(using).filter(Q(retired_at=None) | Q(retired_at__gt=now)).exists():
+    present = SigningKey.objects.using(using).filter(Q(retired_at=None) | Q(retired_at__gt=now))
+    if any(binding.trust(key) is not Trust.MISMATCHED for key in present):
         return None
     key = _generate(ciam_settings.SIGNING_ALGORITHM, now=now, active_at=now)
     key.save(using=using, force_insert=True)
@@ -169,7 +175,7 @@ def _generate(algorithm: str, *, now: datetime, active_at: datetime) -> SigningK
         kid=jwk["kid"],
         algorithm=algorithm,
         public_jwk=jwk,
-        encrypted_private_key=site_keys.encrypt(pem, purpose=site_keys.SIGNING_KEY),
+        encrypted_private_key=binding.seal(pem, jwk),
         created_at=now,
         active_at=active_at,
     )

@@ -14,7 +14,8 @@ from django.utils import timezone
 from django_ciam_token.crypto import jose
 from django_ciam_token.database import age
 from django_ciam_token.errors import ServerError, TemporarilyUnavailable
-from django_ciam_token.keys import key_set
+from django_ciam_token.keys import binding, key_set
+from django_ciam_token.keys.binding import Trust
 from django_ciam_token.models import SigningKey
 from tests.keys.conftest import LEAD, LINGER, MOMENT, logged, published, rotate, signs
 
@@ -201,12 +202,11 @@ def test_without_an_active_key_nothing_is_signed(caplog):
     assert "manage.py rotate_signing_key --now" in record.getMessage()
 
 
-def test_a_key_that_no_secret_decrypts_signs_nothing_and_stays_published(first_key, caplog):
-    with override_settings(SECRET_KEY="n" * 50):
-        with pytest.raises(TemporarilyUnavailable) as caught:
-            signs(timezone.now())
+@pytest.mark.parametrize("use", [signs, published, lambda now: key_set.current().algorithms(now)])
+def test_with_a_key_that_no_secret_decrypts_nothing_is_signed_or_published(first_key, caplog, use):
+    with override_settings(SECRET_KEY="n" * 50), pytest.raises(TemporarilyUnavailable) as caught:
+        use(timezone.now())
 
-        assert published(timezone.now()) == [first_key.kid]
     assert caught.value.reason == "signing_key_undecryptable"
     assert caught.value.__cause__ is None
     (record,) = logged(caplog, "signing_key_undecryptable")
@@ -217,9 +217,16 @@ def test_a_key_that_no_secret_decrypts_signs_nothing_and_stays_published(first_k
 def test_a_key_survives_the_rotation_of_secret_key_while_the_old_one_is_listed(first_key):
     with override_settings(SECRET_KEY="n" * 50, SECRET_KEY_FALLBACKS=[settings.SECRET_KEY]):
         assert signs(timezone.now()) == first_key.kid
-        assert key_set.is_decryptable(first_key)
+        assert binding.trust(first_key) is Trust.TRUSTED
     with override_settings(SECRET_KEY="n" * 50):
-        assert not key_set.is_decryptable(first_key)
+        assert binding.trust(first_key) is Trust.UNDECRYPTABLE
+
+
+def test_secrets_that_change_while_a_copy_is_in_use_are_the_wrong_ones(first_key):
+    keys = key_set.current()
+
+    with override_settings(SECRET_KEY="n" * 50), pytest.raises(TemporarilyUnavailable):
+        keys.signing_pair(timezone.now())
 
 
 def test_what_the_active_key_signs_is_verified_with_the_jwk_set(first_key):
@@ -254,7 +261,7 @@ def test_the_algorithms_are_those_of_the_published_keys_with_the_active_one_firs
 
 def test_an_algorithm_is_listed_once(first_key):
     now = timezone.now()
-    SigningKey.objects.update(algorithm="EdDSA")
+    rotate(now=now, compromised=True)
     rotate(now=now)
     key_set.forget()
 
