@@ -16,6 +16,8 @@ from django_ciam_token.conf import ciam_settings
 _USER_AGENT_LENGTH: Final = 200
 # Longer than any address. It limits the size of the wrong ones that are kept in the cache.
 _ADDRESS_LENGTH: Final = 64
+# The part of an IPv6 address that names the network (RFC 4291 §2.5.4).
+_NETWORK_BITS: Final = 64
 _INSTANT: Final = re.compile(r"(?:t=)?([0-9]{1,20}(?:\.[0-9]{1,9})?)")
 # Seconds, milliseconds, microseconds; by the first of them that gives an instant before the year 5138.
 _UNITS: Final = (1, 1e3, 1e6)
@@ -29,6 +31,14 @@ class Caller:
 
     address: str | None = None
     user_agent: str = ""
+
+    @property
+    def network(self) -> str:
+        """What to count by address is counted under: the IPv4 address, or the /64 of an IPv6 address.
+
+        A single host can use all addresses of its /64. Empty if the address is unknown.
+        """
+        return "" if self.address is None else _network(self.address)
 
     @classmethod
     def of(cls, request: HttpRequest) -> Caller:
@@ -89,3 +99,10 @@ def _valid(address: str) -> str | None:
         return None
     # A server that listens on IPv6 may see IPv4 callers like this; some databases keep it in hexadecimal.
     return str(getattr(valid, "ipv4_mapped", None) or valid)
+
+
+def _network(address: str) -> str:
+    parsed = ipaddress.ip_address(address)
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((parsed, _NETWORK_BITS), strict=False))

@@ -23,7 +23,8 @@ from django_ciam_token.grants import refresh_token
 from django_ciam_token.integrations import cors_headers
 from django_ciam_token.keys import key_set
 from django_ciam_token.models import Client
-from django_ciam_token.monitoring import refresh_counter
+from django_ciam_token.monitoring import audit_trail, refresh_counter
+from django_ciam_token.views.throttling import FailureThrottle
 from tests.factories import ClientFactory, UserFactory
 from tests.operators import browser_of
 from tests.partitions import PARTITIONS, partition
@@ -52,6 +53,8 @@ def _fresh_caches() -> Iterator[None]:
     key_set.forget()
     cors_headers.forget()
     cache.clear()
+    FailureThrottle.memory.forget()
+    audit_trail.forget()
     yield
     key_set.forget()
     cors_headers.forget()

@@ -54,6 +54,21 @@ def test_only_a_valid_address_is_stored(address, stored):
     assert caller(address=address).address == stored
 
 
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:0:1:2:3:4:5", "2001:db8:0:1::/64"),
+        ("2001:db8:0:1:ffff::", "2001:db8:0:1::/64"),
+        ("2001:db8:0:2::", "2001:db8:0:2::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("unix:", ""),
+    ],
+)
+def test_all_addresses_of_an_ipv6_network_are_one_place(address, network):
+    assert caller(address=address).network == network
+
+
 def test_a_request_without_an_address_has_none():
     request = RequestFactory().post("/oauth2/token")
     del request.META["REMOTE_ADDR"]

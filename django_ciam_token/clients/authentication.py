@@ -13,7 +13,7 @@ from django.db.models import Q
 from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY, Caller
 from django_ciam_token.clients.methods import Credentials
-from django_ciam_token.clients.secrets import is_ours
+from django_ciam_token.clients.secrets import is_live, is_ours
 from django_ciam_token.database.retry import best_effort, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidClient
@@ -28,17 +28,17 @@ _LAST_USE_IS_NOTED_EVERY: Final = timedelta(hours=1)
 
 
 class Failures(Protocol):
-    """The recent failures of one client from one address."""
+    """The recent failures of one client from one network."""
 
-    def attribute_to(self, client_id: str) -> None:
-        """Say whose failure it would be."""
+    def attribute_to(self, client_id: str, *, is_slow: bool) -> None:
+        """Say whose failure it would be, and whether a wrong secret of theirs costs a slow hash."""
 
     def are_too_many(self) -> bool:
-        """Tell whether the limit is reached."""
+        """Tell whether the limit is reached; the same for as long as a request lasts."""
 
 
 class _NoLimit:
-    def attribute_to(self, client_id: str) -> None:
+    def attribute_to(self, client_id: str, *, is_slow: bool) -> None:
         """Ignore it."""
 
     def are_too_many(self) -> bool:
@@ -65,7 +65,7 @@ def authenticate(
             statement that reads the client saves one.
         now: the present.
         caller: where the request came from.
-        failures: of this client from this address; without, nothing is limited. Past the limit, secrets
+        failures: of this client from this network; without, nothing is limited. Past the limit, secrets
             brought from elsewhere, which may be guessable and are slow to check, are not tried, and failures
             are not signalled. It is not asked when a client with a secret of ours succeeds.
 
@@ -78,7 +78,11 @@ def authenticate(
     reading = retry(
         lambda _: read_client(credentials.client_id, using=using, session_id=session_id), using=using
     )
-    failures.attribute_to(UNKNOWN if reading is None else reading.client.client_id)
+    if reading is None:
+        failures.attribute_to(UNKNOWN, is_slow=False)
+    else:
+        is_slow = any(is_live(stored, now) and not is_ours(stored) for stored in reading.secrets)
+        failures.attribute_to(reading.client.client_id, is_slow=is_slow)
     outcome = credentials.method.check(
         credentials, reading, now=now, may_guess=lambda: not failures.are_too_many()
     )

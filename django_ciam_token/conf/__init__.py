@@ -91,7 +91,9 @@ class Settings:
     """Whether security events are written to a table."""
     FAILURES_PER_MINUTE = Option(parsers.as_count_or_none, default=300)
     """How many failed client authentications and forged or foreign tokens are allowed, for one client and
-    one address, before the answer is 429; None for no limit."""
+    one network, before the answer is 429; None for no limit. A network is an IPv4 address or an IPv6 /64."""
+    SLOW_FAILURES_PER_MINUTE = Option(parsers.as_count_or_none, default=30)
+    """The same for a client with an imported secret, if it is less: each wrong secret costs a slow hash."""
     ENDED_RETENTION = Option(parsers.as_lifetime_or_zero, default=timedelta(days=30))
     """How long ``purge_tokens`` keeps sessions that have ended and signing keys that were removed."""
     END_SESSIONS_ON_PASSWORD_CHANGE = Option(parsers.as_boolean, default=True)

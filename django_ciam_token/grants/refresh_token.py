@@ -240,4 +240,5 @@ class _Refresh:
     def _report(self, message: str, session: RefreshToken, event: str, *, level: int = logging.INFO) -> None:
         client_id = self.request.client.client_id
         fields = {"event": event, "session_id": str(session.pk), "client_id": client_id}
-        logger.log(level, message, session.pk, extra=fields)
+        # Who presents a token again may be somebody else than who got it.
+        logger.log(level, message, session.pk, extra={**fields, "address": self.request.caller.address})

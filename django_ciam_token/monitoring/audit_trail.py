@@ -7,11 +7,12 @@ answered.
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.db import transaction
 from django.dispatch import Signal
@@ -22,12 +23,32 @@ from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.forks import after_fork
 from django_ciam_token.database.retry import UNAVAILABLE, mend
 from django_ciam_token.database.routing import write_database
+from django_ciam_token.database.tenants import tenant_key
 from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEvent
+from django_ciam_token.monitoring.allowance import Allowance
 from django_ciam_token.monitoring.refresh_counter import count_refresh
 
+logger = logging.getLogger("django_ciam_token")
+
+# The trail is kept for years, and some events can be caused by anyone. What is over these limits is only
+# logged. They are kept in the process, because the cache may be unavailable.
+_failures: Final = Allowance(at_once=300, every=6.0)
+# For each session: whoever has a token can replay it, or get and revoke as many access tokens as they like.
+_of_session: Final = Allowance(at_once=20, every=180.0)
+_left_out_is_logged: Final = Allowance(at_once=1, every=60.0)
+
+
+class _Replays(NamedTuple):
+    """The replays of a session that were recorded."""
+
+    generation: int
+    networks: frozenset[str]
+
+
 _SESSIONS_REMEMBERED: Final = 10_000
-# For each session, the generation whose replay was recorded last; the most recent sessions are at the end.
-_replays: Final[OrderedDict[uuid.UUID, int]] = OrderedDict()
+_NETWORKS_REMEMBERED: Final = 20
+# The most recent sessions are at the end.
+_replays: Final[OrderedDict[uuid.UUID, _Replays]] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -48,14 +69,17 @@ def connect() -> None:
         signal.connect(receiver, dispatch_uid="django_ciam_token.monitoring.audit_trail")
 
 
-def _forget() -> None:
+def forget() -> None:
+    """Begin anew, as after a fork: what the parent remembers, it records itself."""
     global _lock
     # After a fork a thread that does not exist here may hold the parent's.
     _lock = threading.Lock()
     _replays.clear()
+    for allowance in (_failures, _of_session, _left_out_is_logged):
+        allowance.forget()
 
 
-after_fork(_forget)
+after_fork(forget)
 
 
 def record(*events: SecurityEvent) -> None:
@@ -104,21 +128,24 @@ def _issued(*, session: RefreshToken | None, client: Client, user: Any, caller: 
 
 
 def _replayed(*, session: RefreshToken, client: Client, caller: Caller, **_: Any) -> None:
-    if _is_first_replay(session):
+    if _is_first_replay(session, caller.network) and _of_session.take(session.pk):
         record(event_of(EventType.REPLAYED, session=session, client=client, caller=caller))
 
 
-def _is_first_replay(session: RefreshToken) -> bool:
-    """Tell whether this process has not yet recorded a replay of this generation.
+def _is_first_replay(session: RefreshToken, network: str) -> bool:
+    """Tell whether this process has not yet recorded a replay of this generation from this network.
 
-    One row says as much as many. If each replay were recorded, anyone who has a token could fill the table.
+    One row says as much as many. A replay from somewhere else may be a thief's, and is recorded as well.
     """
     with _lock:
         known = _replays.pop(session.pk, None)
-        _replays[session.pk] = session.generation
+        if known is None or known.generation != session.generation:
+            known = _Replays(session.generation, frozenset())
+        new = {network} if len(known.networks) < _NETWORKS_REMEMBERED else set()
+        _replays[session.pk] = _Replays(session.generation, known.networks | new)
         if len(_replays) > _SESSIONS_REMEMBERED:
             _replays.popitem(last=False)
-    return known != session.generation
+    return network not in known.networks
 
 
 def _reused(*, session: RefreshToken, client: Client, caller: Caller, **_: Any) -> None:
@@ -137,13 +164,24 @@ def _sessions_revoked(
 
 
 def _access_token_revoked(*, session_id: uuid.UUID | None, client: Client, caller: Caller, **_: Any) -> None:
-    reason = "access_token"
-    record(event_of(EventType.REVOKED, session_id=session_id, client=client, reason=reason, caller=caller))
+    # A token without a session is a machine's, or was recorded one by one when it was issued.
+    if session_id is None or _of_session.take(session_id):
+        reason = "access_token"
+        record(
+            event_of(EventType.REVOKED, session_id=session_id, client=client, reason=reason, caller=caller)
+        )
 
 
 def _client_authentication_failed(*, client_id: str | None, reason: str, caller: Caller, **_: Any) -> None:
-    event = EventType.CLIENT_AUTHENTICATION_FAILED
-    record(event_of(event, client_id=client_id or "", reason=reason, caller=caller))
+    tenant = tenant_key(write_database(SecurityEvent))
+    if _failures.take(tenant):
+        event = EventType.CLIENT_AUTHENTICATION_FAILED
+        record(event_of(event, client_id=client_id or "", reason=reason, caller=caller))
+    elif _left_out_is_logged.take(tenant):
+        logger.warning(
+            "So many clients fail to authenticate that the audit trail does not get all of it",
+            extra={"event": "failures_not_recorded"},
+        )
 
 
 def _key_rotated(*, kid: str, actor: str, caller: Caller, **_: Any) -> None:

@@ -140,7 +140,7 @@ class EndpointView(APIView):
         """
         credentials = read_credentials(request._request.META.get("HTTP_AUTHORIZATION"), parameters)
         self.failures = Failures(
-            self.failure_throttles(), client_id=credentials.client_id, address=caller.address
+            self.failure_throttles(), client_id=credentials.client_id, network=caller.network
         )
         reading = authenticate(
             credentials, session_id=session_id, now=now, caller=caller, failures=self.failures

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import threading
 import time
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from functools import cached_property
 from typing import Final
 
 from django.core.cache import cache
@@ -15,21 +18,54 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from django_ciam_token.conf import ciam_settings
+from django_ciam_token.database.forks import after_fork
+from django_ciam_token.database.routing import write_database
+from django_ciam_token.database.tenants import tenant_key
+from django_ciam_token.models import Client
 
 logger = logging.getLogger("django_ciam_token")
 
 _MINUTE: Final = 60
+_HISTORIES_REMEMBERED: Final = 1_000
+
+
+class Memory:
+    """The histories that this process has written last, of a limited number of clients and networks."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew. After a fork a thread that does not exist here may hold the parent's lock."""
+        self._lock = threading.Lock()
+        self._histories: OrderedDict[Hashable, list[float]] = OrderedDict()
+
+    def get(self, key: Hashable) -> list[float]:
+        """Return a history; empty if there is none."""
+        return self._histories.get(key, [])
+
+    def set(self, key: Hashable, history: list[float]) -> None:
+        """Remember a history, and forget the one that was written longest ago if there are too many."""
+        with self._lock:
+            self._histories.pop(key, None)
+            self._histories[key] = history
+            if len(self._histories) > _HISTORIES_REMEMBERED:
+                self._histories.popitem(last=False)
 
 
 class FailureThrottle(BaseThrottle):
-    """Counts the failures of one client from one address, in Django's cache.
+    """Counts the failures of one client from one network, in Django's cache and in the process.
 
     A request is never refused because others failed. One address and one client_id may stand for a web server
     with ten thousand users, where some sessions have expired. Or they may stand for a group of servers, where
     one server has the wrong secret. Only a failing request is itself answered 429, after too many failures.
+
+    The cache counts for all processes. When it is unavailable, keeps nothing or drops entries early, the
+    limit still holds for each process.
     """
 
     cache = cache
+    memory = Memory()
 
     def timer(self) -> float:
         """Return the time in seconds, by a clock that all hosts share."""
@@ -39,76 +75,121 @@ class FailureThrottle(BaseThrottle):
         """Let every request through."""
         return True
 
-    def is_exceeded(self, *, client_id: str, address: str | None) -> bool:
-        """Tell whether there were too many failures in the last minute."""
-        limit = ciam_settings.FAILURES_PER_MINUTE
-        return limit is not None and len(self._read(client_id, address)) >= limit
+    def seconds_to_wait(self, *, client_id: str, network: str, limit: int) -> int | None:
+        """Return when a client may fail again if there were too many failures in the last minute.
 
-    def count(self, *, client_id: str, address: str | None) -> int | None:
-        """Count a failure. If there were too many before it, return after how many seconds to try again."""
-        limit = ciam_settings.FAILURES_PER_MINUTE
-        if limit is None:
+        Args:
+            client_id: whose failures.
+            network: where they came from; see `Caller.network`.
+            limit: how many are allowed.
+
+        Returns:
+            Seconds, at least 1; None if the limit is not reached.
+        """
+        failures = self._read(_key(client_id, network))
+        if len(failures) < limit:
             return None
-        failures = self._read(client_id, address)
-        if len(failures) >= limit:
-            return max(1, math.ceil(_MINUTE - (self.timer() - failures[-1])))
-        self._write(client_id, address, [self.timer(), *failures])
-        return None
+        return min(_MINUTE, max(1, math.ceil(_MINUTE - (self.timer() - failures[limit - 1]))))
 
-    def _key(self, client_id: str, address: str | None) -> str:
-        # Hashed, because a request may name a client_id of any length and with any characters.
-        ident = hashlib.sha256(f"{client_id}\n{address}".encode()).hexdigest()
-        return f"django_ciam_token_failures:{ident}"
-
-    def _read(self, client_id: str, address: str | None) -> list[float]:
-        """Return the times of the failures in the last minute, newest first."""
+    def add(self, *, client_id: str, network: str, limit: int) -> None:
+        """Count a failure; the arguments are those of `seconds_to_wait`."""
+        key = _key(client_id, network)
+        # Read again: during a slow hash other requests may have failed.
+        history = [self.timer(), *self._read(key)][:limit]
+        self.memory.set(_of_tenant(key), history)
         try:
-            history: list[float] = self.cache.get(self._key(client_id, address), [])
+            self.cache.set(key, history, _MINUTE)
         except Exception:  # noqa: BLE001 - each cache driver raises exceptions of its own
-            self._report()
-            return []
-        since = self.timer() - _MINUTE
-        return [instant for instant in history if instant > since]
+            _report()
 
-    def _write(self, client_id: str, address: str | None, history: list[float]) -> None:
+    def _read(self, key: str) -> list[float]:
+        """Return the times of the failures in the last minute, newest first."""
+        known = self.memory.get(_of_tenant(key))
         try:
-            self.cache.set(self._key(client_id, address), history, _MINUTE)
+            shared: list[float] = self.cache.get(key, [])
         except Exception:  # noqa: BLE001
-            self._report()
+            _report()
+            shared = []
+        since = self.timer() - _MINUTE
+        recent = [[instant for instant in history if instant > since] for history in (shared, known)]
+        # The longer one: what this process has written may not have reached the cache.
+        return max(recent, key=len)
 
-    def _report(self) -> None:
-        """Log that nothing is counted while the cache is unavailable; tokens are still issued."""
-        logger.warning("The cache is unavailable; failures are not counted", extra={"event": "no_cache"})
+
+after_fork(FailureThrottle.memory.forget)
+
+
+def _key(client_id: str, network: str) -> str:
+    # Hashed, because a request may name a client_id of any length and with any characters.
+    ident = hashlib.sha256(f"{client_id}\n{network}".encode()).hexdigest()
+    return f"django_ciam_token_failures:{ident}"
+
+
+def _of_tenant(key: str) -> Hashable:
+    """Return the key in this process; in the cache a ``KEY_FUNCTION`` of the site keeps tenants apart."""
+    return tenant_key(write_database(Client)), key
+
+
+def _report() -> None:
+    """Log that each process counts for itself while the cache is unavailable; tokens are still issued."""
+    logger.warning(
+        "The cache is unavailable; each process counts failures for itself", extra={"event": "no_cache"}
+    )
 
 
 class Failures:
-    """The recent failures of one client from one address, as all throttles of a view count them.
+    """The recent failures of one client from one network, as all throttles of a view count them.
+
+    Whether there were too many is found out once for each request. Otherwise a request could be too late to
+    have its secret tried, and yet be answered as if the secret were wrong.
 
     Args:
         throttles: the throttles that count them.
         client_id: the one that the request names; see `attribute_to`.
-        address: where the request came from.
+        network: where the request came from; see `Caller.network`.
     """
 
-    def __init__(self, throttles: Sequence[FailureThrottle], *, client_id: str, address: str | None) -> None:
+    def __init__(self, throttles: Sequence[FailureThrottle], *, client_id: str, network: str) -> None:
         self._throttles = throttles
         self._client_id = client_id
-        self._address = address
+        self._network = network
+        self._is_slow = False
 
-    def attribute_to(self, client_id: str) -> None:
-        """Set the client that a failure counts against; all client_ids that do not exist count as one."""
-        self._client_id = client_id
+    def attribute_to(self, client_id: str, *, is_slow: bool) -> None:
+        """Set the client that a failure counts against, before anything else is asked.
+
+        Args:
+            client_id: all that do not exist count as one.
+            is_slow: whether a wrong secret of this client costs a slow hash.
+        """
+        self._client_id, self._is_slow = client_id, is_slow
 
     def are_too_many(self) -> bool:
         """Tell whether a limit is reached."""
-        return any(
-            throttle.is_exceeded(client_id=self._client_id, address=self._address)
-            for throttle in self._throttles
-        )
+        return self._wait is not None
 
     def count(self) -> int | None:
         """Count a failure. If there were too many before it, return after how many seconds to try again."""
+        limit = self._limit
+        if self._wait is None and limit is not None:
+            for throttle in self._throttles:
+                throttle.add(client_id=self._client_id, network=self._network, limit=limit)
+        return self._wait
+
+    @cached_property
+    def _limit(self) -> int | None:
+        limits = [ciam_settings.FAILURES_PER_MINUTE]
+        if self._is_slow:
+            limits.append(ciam_settings.SLOW_FAILURES_PER_MINUTE)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    @cached_property
+    def _wait(self) -> int | None:
+        limit = self._limit
+        if limit is None:
+            return None
         waits = [
-            throttle.count(client_id=self._client_id, address=self._address) for throttle in self._throttles
+            throttle.seconds_to_wait(client_id=self._client_id, network=self._network, limit=limit)
+            for throttle in self._throttles
         ]
         return max((wait for wait in waits if wait is not None), default=None)

@@ -9,13 +9,16 @@ from datetime import timedelta
 import pytest
 from django.db import DatabaseError
 
+from django_ciam_token import signals
 from django_ciam_token.api import RevocationReason, issue_tokens, revoke_sessions, rotate_client_secret
+from django_ciam_token.caller import NOBODY
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.keys import signing_keys
-from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEvent
+from django_ciam_token.models import Client, EventType, RefreshToken, RevokedAccessToken, SecurityEvent
 from django_ciam_token.monitoring import audit_trail
 from django_ciam_token.sessions.criteria import SessionCriteria
 from django_ciam_token.tokens.recognition import session_of_token
+from django_ciam_token.views import throttling
 from tests.conftest import post_form
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -87,6 +90,62 @@ def test_many_replays_of_one_generation_are_one_event(web_client, first_tokens, 
 
     assert events() == ["issued", "replayed", "replayed"]
     assert list(remembered) == [RefreshToken.objects.get().pk]
+
+
+def test_a_replay_from_somewhere_else_is_an_event_of_its_own(web_client, first_tokens, traces):
+    """It may be the thief's."""
+    form = {
+        "grant_type": "refresh_token",
+        "client_id": web_client.client_id,
+        "client_secret": web_client.plain_secret,
+        "refresh_token": first_tokens["refresh_token"],
+    }
+    addresses = ("192.0.2.1", "192.0.2.1", "2001:db8::1", "2001:db8::2", "192.0.2.1", "192.0.2.2")
+
+    post_form(form, REMOTE_ADDR="192.0.2.1")
+    for address in addresses:
+        post_form(form, REMOTE_ADDR=address)
+
+    recorded = SecurityEvent.objects.filter(event="replayed").order_by("pk")
+    assert list(recorded.values_list("address", flat=True)) == ["192.0.2.1", "2001:db8::1", "192.0.2.2"]
+    lines = logged(traces, "replayed")
+    assert [f"'address': '{address}'" in line for address, line in zip(addresses, lines, strict=True)] == [
+        True
+    ] * len(addresses)
+
+
+def test_nobody_can_fill_the_trail_with_replays_of_a_token(web_client, first_tokens):
+    form = {
+        "grant_type": "refresh_token",
+        "client_id": web_client.client_id,
+        "client_secret": web_client.plain_secret,
+        "refresh_token": first_tokens["refresh_token"],
+    }
+
+    for number in range(60):
+        assert post_form(form, REMOTE_ADDR=f"2001:db8:0:{number:x}::1").status_code == 200
+
+    assert SecurityEvent.objects.filter(event="replayed").count() == 20
+    assert all(len(known.networks) == 20 for known in audit_trail._replays.values())
+
+
+def test_nobody_can_fill_the_trail_by_revoking_access_tokens(web_client, first_tokens, refresh):
+    form = {"client_id": web_client.client_id, "client_secret": web_client.plain_secret}
+    tokens = first_tokens
+
+    for _ in range(25):
+        tokens = refresh(web_client, tokens["refresh_token"]).json()
+        post_form({**form, "token": tokens["access_token"]}, url="/oauth2/revoke")
+
+    assert SecurityEvent.objects.filter(event="revoked").count() == 20
+    assert RevokedAccessToken.objects.count() == 25
+
+
+def test_tokens_without_a_session_are_recorded_one_by_one(web_client, monkeypatch):
+    for _ in range(25):
+        signals.access_token_revoked.send(None, session_id=None, client=web_client, caller=NOBODY)
+
+    assert SecurityEvent.objects.filter(event="revoked").count() == 25
 
 
 def test_revocations_by_the_application_are_events(web_client, first_tokens, traces):
@@ -199,12 +258,48 @@ def test_nobody_can_fill_the_trail_with_failures(web_client, settings):
     assert SecurityEvent.objects.filter(client_id="").count() == 5
 
 
+class Gone:
+    """A cache that is unavailable."""
+
+    def get(self, *args):
+        raise ConnectionError("no cache")
+
+    set = get
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_nobody_can_fill_the_trail_from_one_network(web_client, monkeypatch, broken):
+    """A /64 is what a single host has. Without the cache, one address must not be enough either."""
+    if broken:
+        monkeypatch.setattr(throttling.FailureThrottle, "cache", Gone())
+    form = {"grant_type": "refresh_token", "client_id": web_client.client_id, "client_secret": "x"}
+
+    for number in range(400):
+        post_form(form, REMOTE_ADDR="2001:db8::1" if broken else f"2001:db8::{number:x}")
+
+    assert SecurityEvent.objects.count() == 300
+
+
+@pytest.mark.parametrize("limit", [300, None])
+def test_a_process_writes_a_limited_number_of_failures_wherever_they_come_from(
+    web_client, settings, limit, traces
+):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "FAILURES_PER_MINUTE": limit}
+    form = {"grant_type": "refresh_token", "client_id": web_client.client_id, "client_secret": "x"}
+
+    for number in range(400):
+        post_form(form, REMOTE_ADDR=f"2001:db8:0:{number:x}::1")
+
+    assert 300 <= SecurityEvent.objects.count() <= 302
+    assert len(logged(traces, "failures_not_recorded")) == 1
+
+
 def test_a_forked_process_begins_without_the_replays_and_the_lock_of_its_parent(monkeypatch):
     """The parent's lock may be held by a thread that does not exist in the child."""
     parents = audit_trail._lock
     audit_trail._replays[uuid.uuid4()] = 1
 
-    audit_trail._forget()
+    audit_trail.forget()
 
     assert audit_trail._lock is not parents
     assert not audit_trail._replays

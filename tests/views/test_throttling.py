@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from unittest import mock
+
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.core.cache import cache
+from django.db import connections
 
-from django_ciam_token.api import import_client_secret, issue_tokens
+from django_ciam_token import signals
+from django_ciam_token.api import import_client_secret, issue_tokens, rotate_client_secret
+from django_ciam_token.clients import secrets
 from django_ciam_token.models import RefreshToken
 from django_ciam_token.views import throttling
 from tests.conftest import post_form
@@ -161,16 +167,135 @@ def test_with_the_limit_lifted_imported_secrets_are_tried(fail, settings, web_cl
     assert fail(client_secret="brought along").json() == {"error": "invalid_grant"}
 
 
-def test_without_the_cache_requests_are_still_answered(fail, web_client, user, monkeypatch, traces):
-    class Gone:
-        def get(self, *args):
-            raise ConnectionError("no cache")
+class Gone:
+    """A cache that is unavailable."""
 
-        set = get
+    def get(self, *args):
+        raise ConnectionError("no cache")
 
-    monkeypatch.setattr(throttling.FailureThrottle, "cache", Gone())
+    set = get
+
+
+class ReadOnly:
+    """A cache whose server has become a replica."""
+
+    def get(self, key, default):
+        return default
+
+    set = Gone.get
+
+
+class Dummy(ReadOnly):
+    """A cache that keeps nothing."""
+
+    def set(self, *args):
+        pass
+
+
+@pytest.mark.parametrize("broken", [Gone, ReadOnly, Dummy])
+def test_without_the_cache_each_process_counts_for_itself(fail, web_client, user, monkeypatch, broken):
+    monkeypatch.setattr(throttling.FailureThrottle, "cache", broken())
     token = issue_tokens(client=web_client, user=user)["refresh_token"]
 
-    assert {fail().status_code for _ in range(2 * LIMIT)} == {401}
+    assert [fail().status_code for _ in range(2 * LIMIT)] == [401] * LIMIT + [429] * LIMIT
     assert fail(client_secret=web_client.plain_secret, refresh_token=token).status_code == 200
-    assert any("failures are not counted" in line for line in traces.logged)
+
+
+def test_that_the_cache_is_unavailable_is_logged(fail, monkeypatch, traces):
+    monkeypatch.setattr(throttling.FailureThrottle, "cache", Gone())
+    fail()
+
+    assert any("each process counts failures for itself" in line for line in traces.logged)
+
+
+def test_a_process_remembers_a_limited_number_of_histories(monkeypatch):
+    monkeypatch.setattr(throttling, "_HISTORIES_REMEMBERED", 2)
+    memory = throttling.Memory()
+
+    for name in ("a", "b", "a", "c"):
+        memory.set(name, [1.0])
+
+    assert [memory.get(name) for name in "abc"] == [[1.0], [], [1.0]]
+
+
+def test_what_a_process_remembers_of_one_tenant_does_not_count_for_another(fail, monkeypatch):
+    monkeypatch.setattr(throttling.FailureThrottle, "cache", Dummy())
+    for schema, status in (("blue", 429), ("green", 401)):
+        monkeypatch.setattr(connections["default"], "schema_name", schema, raising=False)
+        if schema == "blue":
+            assert {fail().status_code for _ in range(LIMIT)} == {401}
+        assert fail().status_code == status
+
+
+def test_the_addresses_of_one_network_count_as_one(fail):
+    for number in range(LIMIT):
+        assert fail(address=f"2001:db8:0:1::{number}").status_code == 401
+
+    assert fail(address="2001:db8:0:1:ffff::1").status_code == 429
+    assert fail(address="2001:db8:0:2::1").status_code == 401
+    assert fail(address="::ffff:192.0.2.1").status_code == 401
+
+
+def test_a_client_with_a_slow_hash_has_a_smaller_limit(fail, settings, web_client):
+    """Each wrong secret costs what the hash costs."""
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SLOW_FAILURES_PER_MINUTE": 2}
+    import_client_secret(web_client, make_password("brought along"))
+    with mock.patch.object(secrets, "check_password", wraps=secrets.check_password) as checked:
+        assert [fail().status_code for _ in range(4)] == [401, 401, 429, 429]
+    assert checked.call_count == 2
+    other = ClientFactory()
+    assert {fail(client=other).status_code for _ in range(LIMIT)} == {401}
+
+
+@pytest.mark.parametrize("slow", [2, None])
+def test_the_smaller_limit_is_a_setting_of_its_own(fail, settings, web_client, slow):
+    limits = {"FAILURES_PER_MINUTE": None, "SLOW_FAILURES_PER_MINUTE": slow}
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, **limits}
+    import_client_secret(web_client, make_password("brought along"))
+
+    assert [fail().status_code for _ in range(4)] == [401, 401, *[401 if slow is None else 429] * 2]
+
+
+def test_an_imported_secret_that_has_ended_leaves_the_limit_as_it_is(fail, settings, web_client):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SLOW_FAILURES_PER_MINUTE": 1}
+    import_client_secret(web_client, make_password("brought along"))
+    rotate_client_secret(web_client, overlap=timedelta(0))
+
+    assert {fail().status_code for _ in range(LIMIT)} == {401}
+
+
+class Differing:
+    """A cache that answers the first reading, which says that the limit is reached, and then no more."""
+
+    readings = 0
+
+    def get(self, key, default):
+        self.readings += 1
+        if self.readings > 1:
+            raise ConnectionError("no cache")
+        return [1_000_000.0] * LIMIT
+
+    set = Gone.get
+
+
+def test_a_right_secret_that_was_not_tried_is_not_answered_as_a_wrong_one(
+    fail, web_client, monkeypatch, traces
+):
+    """The oldest failure leaves the minute, or the cache fails, while the request is judged."""
+    import_client_secret(web_client, make_password("brought along"))
+    monkeypatch.setattr(throttling.FailureThrottle, "cache", Differing())
+
+    assert fail(client_secret="brought along").status_code == 429
+
+    assert any("secret_not_tried" in line for line in traces.logged)
+    assert traces.of(signals.client_authentication_failed) == []
+
+
+def test_the_minute_does_not_end_while_a_request_is_judged(fail, web_client, clock, monkeypatch):
+    import_client_secret(web_client, make_password("brought along"))
+    for _ in range(LIMIT):
+        fail()
+    ticking = iter([clock[0] + 59.9])
+    monkeypatch.setattr(throttling.FailureThrottle, "timer", lambda self: next(ticking, clock[0] + 60.1))
+
+    assert fail(client_secret="brought along").status_code == 429

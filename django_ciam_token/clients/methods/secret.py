@@ -33,7 +33,9 @@ class SecretMethod(AuthenticationMethod):
         presented = credentials.secret
         live = [stored for stored in secrets if is_live(stored, now)]
         # A slow hash only for a secret that was presented: anybody can send a request without one.
-        tried = [stored for stored in live if is_ours(stored) or (presented is not None and may_guess())]
+        slow = [stored for stored in live if not is_ours(stored)]
+        is_refused = bool(slow) and presented is not None and not may_guess()
+        tried = [stored for stored in live if is_ours(stored) or (presented is not None and not is_refused)]
         matched = [stored for stored in tried if matches(presented or _NOTHING, stored.digest)]
         if not tried:
             matches(presented or _NOTHING, _NO_DIGEST)
@@ -46,7 +48,9 @@ class SecretMethod(AuthenticationMethod):
             return Outcome(failure=None if presented is None else "unexpected_secret")
         if presented is None:
             return Outcome(failure="missing_secret")
-        return Outcome(secret=matched[0]) if matched else Outcome(failure=_explain(secrets, presented))
+        if matched:
+            return Outcome(secret=matched[0])
+        return Outcome(failure="secret_not_tried" if is_refused else _explain(secrets, presented))
 
 
 def _explain(secrets: Sequence[StoredSecret], presented: Concealed) -> str:
