@@ -438,15 +438,19 @@ def test_the_key_of_a_time_is_the_one_that_signed_then():
     ]
 
 
+def published_kids():
+    return [key["kid"] for key in key_set.current().jwk_set(timezone.now())["keys"]]
+
+
 @pytest.mark.django_db
 def test_a_key_that_is_removed_in_the_future_is_there_in_the_present():
     [first] = SigningKey.objects.all()
     rotate_signing_key(algorithm="ES256", immediately=True)
     with time_travel(DAY):
         key_set.forget()
-        assert first.kid not in key_set.current().verification_keys(timezone.now())
+        assert first.kid not in published_kids()
 
-    assert first.kid in key_set.current().verification_keys(timezone.now())
+    assert first.kid in published_kids()
 
 
 @pytest.mark.django_db

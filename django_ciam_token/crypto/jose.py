@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Final
+from functools import lru_cache, partial
+from typing import Any, Final, NamedTuple
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -24,6 +26,11 @@ from jwt.utils import base64url_encode
 RSA_KEY_BITS: Final = 2048
 # The year 9000: a leeway of some years may be added.
 _LATEST_DATE: Final = 221_845_392_000
+REMEMBERED_SIGNATURES: Final = 4096
+"""How many tokens a key remembers in a process, at the least, of the last that it has verified."""
+_COMPACT: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+_LONGEST_HEADER: Final = 1024
+_REQUIRED: Final = frozenset(("exp", "iat", "iss", "sub", "aud", "jti"))
 _MEMBERS: Final = ("kty", "crv", "e", "kid", "n", "x", "y", "use", "alg")
 
 
@@ -104,62 +111,144 @@ def _header(kid: str, typ: str, algorithm: str) -> bytes:
     return base64url_encode(_json({"kid": kid, "typ": typ, "alg": algorithm}))
 
 
-@lru_cache(maxsize=64)
-def _public_key(kid: str, jwk: str) -> jwt.PyJWK:
-    """Parse a public JWK, once for each key that this process sees."""
-    return jwt.PyJWK(json.loads(jwk))
+class Header(NamedTuple):
+    """The members of a JOSE header that are looked at (RFC 7515 §4.1)."""
+
+    kid: str
+    alg: str
+    typ: str
 
 
-def unverified_kid(token: str) -> str | None:
-    """Return the kid in the header of a JWT, which nobody has verified; None if the JWT is malformed."""
-    try:
-        kid = jwt.get_unverified_header(token).get("kid")
-    except (jwt.PyJWTError, TypeError, ValueError, RecursionError):
-        return None
-    return kid if isinstance(kid, str) else None
+class SignedText:
+    """A JWT in its parts, parsed once; nobody has verified it."""
+
+    __slots__ = ("_claims", "_signature", "_signing_input", "header")
+
+    def __init__(self, token: str) -> None:
+        """Take a JWT in the compact form apart (RFC 7515 §7.1).
+
+        Raises:
+            NotVerified: it is no JWT, or one that this service would not have issued.
+        """
+        parts = _COMPACT.fullmatch(token)
+        if parts is None:
+            raise NotVerified("not three parts in base64url")
+        header, self._claims, signature = parts.groups()
+        try:
+            self.header: Final = _read_header(header)
+            self._signature: Final = _decoded(signature)
+        except (ValueError, TypeError, RecursionError):
+            raise NotVerified("the header is not one of ours") from None
+        # Only one string is the token: unused bits of the last character are zero.
+        if base64url_encode(self._signature).decode("ascii") != signature:
+            raise NotVerified("the signature is not in base64url")
+        self._signing_input: Final = token[: parts.end(2)].encode("ascii")
+
+    def __repr__(self) -> str:
+        return f"<JWT signed with {self.header.kid}>"
+
+    def is_signed_with(self, key: VerifyingKey) -> bool:
+        """Tell whether the key has signed it, by the key's own algorithm (RFC 8725 §3.1)."""
+        return self.header.alg == key.algorithm and key.has_signed(self._signing_input, self._signature)
+
+    def unverified_claims(self) -> dict[str, Any]:
+        """Return the claims.
+
+        Raises:
+            NotVerified: they are not a JSON object.
+        """
+        try:
+            claims = json.loads(_decoded(self._claims))
+        except (ValueError, RecursionError):
+            raise NotVerified("the claims are not JSON") from None
+        if not isinstance(claims, dict):
+            raise NotVerified("the claims are not an object")
+        return claims
 
 
-def verify(
-    token: str, *, jwks: Mapping[str, Mapping[str, str]], issuer: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return header and claims of a JWT that one of the keys has signed for this issuer.
+class VerifyingKey:
+    """A public key, parsed once, that remembers which tokens it has found to be signed.
+
+    A signature that was right once is right for ever, so only this is remembered: not that the token was
+    live, nor its claims. What is kept of a token is a digest, from which nothing can be recovered.
+    """
+
+    def __init__(self, jwk: Mapping[str, str]) -> None:
+        """Parse a public JWK.
+
+        Raises:
+            NotVerified: it is not one of a kind that this service makes.
+        """
+        try:
+            parsed = jwt.PyJWK(dict(jwk))
+        except (jwt.PyJWTError, TypeError, ValueError):
+            raise NotVerified("the key can't be read") from None
+        self.algorithm: Final = str(parsed.algorithm_name)
+        self._verify: Final = partial(parsed.Algorithm.verify, key=parsed.Algorithm.prepare_key(parsed.key))
+        # Two generations: when the younger is full, it replaces the older.
+        self._verified: set[bytes] = set()
+        self._verified_before: set[bytes] = set()
+
+    def has_signed(self, signing_input: bytes, signature: bytes) -> bool:
+        """Tell whether a signature is this key's."""
+        digest = hashlib.sha256(signing_input + b"." + signature).digest()
+        if digest in self._verified or digest in self._verified_before:
+            return True
+        if not self._verify(signing_input, sig=signature):
+            return False
+        if len(self._verified) >= REMEMBERED_SIGNATURES:
+            self._verified_before, self._verified = self._verified, set()
+        self._verified.add(digest)
+        return True
+
+
+def verify(signed: SignedText, *, key: VerifyingKey, issuer: str) -> dict[str, Any]:
+    """Return the claims of a JWT that the key has signed for this issuer.
 
     The caller knows the time and the audience, and must check that the token has not expired and is for it.
 
     Args:
-        token: in the compact form.
-        jwks: the public keys by their kid; each is used only with its own ``alg`` (RFC 8725 §3.1).
+        signed: the JWT.
+        key: the public key that its header names.
         issuer: what ``iss`` must be.
 
     Raises:
-        NotVerified: it is malformed, was signed by another key or for another issuer, or lacks a claim.
+        NotVerified: it was signed by another key or for another issuer, or lacks a claim.
     """
-    try:
-        header = jwt.get_unverified_header(token)
-        jwk = jwks[header["kid"]]
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            _public_key(jwk["kid"], json.dumps(dict(jwk))),
-            algorithms=[jwk["alg"]],
-            issuer=issuer,
-            options={
-                "require": ["exp", "iat", "iss", "sub", "aud", "jti"],
-                "verify_signature": True,
-                "verify_iss": True,
-                "verify_exp": False,
-                "verify_nbf": False,
-                "verify_iat": False,
-                "verify_aud": False,
-                "verify_sub": True,
-                "verify_jti": True,
-            },
-        )
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError, RecursionError):
-        raise NotVerified("not signed by any of the keys for this issuer") from None
+    if not signed.is_signed_with(key):
+        raise NotVerified("not signed by the key that it names")
+    claims = signed.unverified_claims()
+    if claims.get("iss") != issuer or not claims.keys() >= _REQUIRED:
+        raise NotVerified("of another issuer, or without a claim that every token has")
+    if not (isinstance(claims["sub"], str) and isinstance(claims["jti"], str)):
+        raise NotVerified("sub and jti must be strings")
     # Our own tokens always pass. Should anybody get another one signed, it is refused and causes no 500.
     if not all(_is_numeric_date(claims[name]) for name in ("exp", "iat", "nbf") if name in claims):
         raise NotVerified("exp, iat and nbf must be whole seconds within the range of dates")
-    return header, claims
+    return claims
+
+
+@lru_cache(maxsize=64)
+def _read_header(text: str) -> Header:
+    """Parse a header, once for each kind of token that a key signs.
+
+    Raises:
+        ValueError: it is not JSON, or asks for more than a signature (RFC 7515 §4.1.11, RFC 7797).
+        TypeError: a member is missing or has another type.
+    """
+    if len(text) > _LONGEST_HEADER:
+        raise ValueError
+    members = json.loads(_decoded(text))
+    if not isinstance(members, dict) or "crit" in members or "b64" in members:
+        raise ValueError
+    kid, alg, typ = members.get("kid"), members.get("alg"), members.get("typ", "")
+    if not (isinstance(kid, str) and isinstance(alg, str) and isinstance(typ, str)):
+        raise TypeError
+    return Header(kid=kid, alg=alg, typ=typ)
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 def _is_numeric_date(value: Any) -> bool:

@@ -46,6 +46,7 @@ class KeySet:
     reported: frozenset[str] = field(default=frozenset(), repr=False)
     """The kids of the keys that are not trusted: each is logged once."""
     pairs: dict[str, jose.SigningKeyPair] = field(default_factory=dict, repr=False)
+    verifying: dict[str, jose.VerifyingKey] = field(default_factory=dict, repr=False)
 
     def signing_pair(self, now: datetime) -> jose.SigningKeyPair:
         """Return the active key, parsed.
@@ -89,9 +90,19 @@ class KeySet:
         """
         return {"keys": [jose.in_order(key.public_jwk) for key in self._published(now)]}
 
-    def verification_keys(self, now: datetime) -> dict[str, dict[str, str]]:
-        """Return the JWK Set by kid; it raises as `jwk_set` does."""
-        return {key["kid"]: key for key in self.jwk_set(now)["keys"]}
+    def verifying_key(self, kid: str, now: datetime) -> jose.VerifyingKey:
+        """Return a key of the JWK Set, parsed.
+
+        Raises:
+            NotVerified: there is none with this kid.
+            TemporarilyUnavailable: as `jwk_set`.
+        """
+        for key in self._published(now):
+            if key.kid == kid:
+                if kid not in self.verifying:
+                    self.verifying[kid] = jose.VerifyingKey(key.public_jwk)
+                return self.verifying[kid]
+        raise jose.NotVerified("signed with a key that is not in the JWK Set")
 
     def algorithms(self, now: datetime) -> list[str]:
         """Return the algorithms of the keys in the JWK Set, the active key's first.
@@ -175,13 +186,14 @@ def _read(using: str, *, previous: KeySet | None) -> KeySet:
     for key in SigningKey.objects.using(using).filter(not_removed):
         found[binding.trust(key)].append(key)
     keys = tuple(found[Trust.TRUSTED])
-    kept = previous.pairs if previous else {}
+    pairs, verifying = (previous.pairs, previous.verifying) if previous else ({}, {})
     return KeySet(
         keys=keys,
         read_at=read_at,
         undecryptable=tuple(found[Trust.UNDECRYPTABLE]),
         reported=_report(found, known=previous.reported if previous else frozenset()),
-        pairs={key.kid: kept[key.kid] for key in keys if key.kid in kept},
+        pairs={key.kid: pairs[key.kid] for key in keys if key.kid in pairs},
+        verifying={key.kid: verifying[key.kid] for key in keys if key.kid in verifying},
     )
 
 

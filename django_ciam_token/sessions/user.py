@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
@@ -10,7 +12,6 @@ from django.core.exceptions import ValidationError
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant
-from django_ciam_token.models import RefreshToken
 from django_ciam_token.sessions.auth_hash import is_auth_hash_of
 
 
@@ -29,7 +30,23 @@ def user_with_key(key: str) -> AbstractBaseUser | None:
         return None
 
 
-def require_active(session: RefreshToken) -> None:
+class OfUser(Protocol):
+    """What a session says of its user: a `RefreshToken`, or what was read of one."""
+
+    @property
+    def user_id(self) -> Any:
+        """The key that the session has; None for a machine."""
+
+    @property
+    def user(self) -> AbstractBaseUser | None:
+        """The user's row; None if there is none."""
+
+    @property
+    def session_auth_hash(self) -> str:
+        """What it keeps of the password with which it began."""
+
+
+def require_active(session: OfUser) -> None:
     """Check that the session's user, if it has one, exists and is active.
 
     Raises:
@@ -46,7 +63,7 @@ def require_active(session: RefreshToken) -> None:
         raise InvalidGrant(reason="user_disabled")
 
 
-def require_unchanged(session: RefreshToken) -> None:
+def require_unchanged(session: OfUser) -> None:
     """Check that the session's user, if it has one, is active and has the same password as when it began.
 
     Raises:

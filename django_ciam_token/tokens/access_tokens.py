@@ -8,15 +8,12 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from datetime import timezone as datetime_timezone
-from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db import transaction
-from django.db.models import Exists, Value
-from django.db.models.fields import UUIDField
 
 from django_ciam_token import scopes, signals
 from django_ciam_token.caller import Caller
@@ -28,6 +25,7 @@ from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant, InvalidToken
 from django_ciam_token.keys import key_set
 from django_ciam_token.models import ApplicationType, Client, RefreshToken, RevokedAccessToken
+from django_ciam_token.sessions.liveness import read_token_of_client, read_token_of_session
 from django_ciam_token.sessions.user import require_active, require_unchanged, user_with_key
 
 logger = logging.getLogger("django_ciam_token")
@@ -64,10 +62,15 @@ def verify(token: Concealed, *, now: datetime) -> VerifiedAccessToken:
         InvalidToken: it did not, or it is an id_token (RFC 8725 §3.11).
         TemporarilyUnavailable: the keys can't be read.
     """
-    keys = key_set.knowing(token.lend(jose.unverified_kid)).verification_keys(now)
     try:
-        header, claims = token.lend(partial(jose.verify, jwks=keys, issuer=ciam_settings.ISSUER))
-        if not _is_access_token(header, claims):
+        signed = token.lend(jose.SignedText)
+    except jose.NotVerified:
+        raise InvalidToken(reason="not_verified") from None
+    keys = key_set.knowing(signed.header.kid)
+    try:
+        key = keys.verifying_key(signed.header.kid, now)
+        claims = jose.verify(signed, key=key, issuer=ciam_settings.ISSUER)
+        if not _is_access_token(signed.header.typ, claims):
             raise InvalidToken(reason="not_an_access_token")
         return VerifiedAccessToken(
             claims=claims,
@@ -119,22 +122,21 @@ def require_live(token: VerifiedAccessToken, *, revocation: bool = True) -> Live
     """
     if token.session_id is None:
         return _require_live_client(token)
-    using = write_database(RefreshToken)
-    rows = RefreshToken.objects.using(using).select_related("user", "client").filter(pk=token.session_id)
-    session = retry(lambda _: rows.annotate(token_revoked=_is_revoked(token)).first(), using=using)
-    if session is None or session.client.client_id != token.client_id:
+    session_id, using = token.session_id, write_database(RefreshToken)
+    read = retry(lambda _: read_token_of_session(session_id, jti=token.jti, using=using), using=using)
+    if read is None or read.client.client_id != token.client_id:
         raise InvalidToken(reason="unknown_session")
-    if revocation and (session.token_revoked or session.revoked_at is not None):
+    if revocation and (read.token_revoked or read.session_revoked_at is not None):
         raise InvalidToken(reason="revoked")
     require_user = require_unchanged if revocation else require_active
     try:
-        require_user(session)
+        require_user(read)
     except InvalidGrant as error:
         raise InvalidToken(reason=error.reason) from None
-    if revocation and not session.client.refresh_tokens_enabled:
+    if revocation and not read.client.refresh_tokens_enabled:
         raise InvalidToken(reason="refresh_tokens_disabled")
-    _require_client(session.client, token)
-    return LiveAccessToken(verified=token, client=session.client, user=session.user)
+    _require_client(read.client, token)
+    return LiveAccessToken(verified=token, client=read.client, user=read.user)
 
 
 def revoke(token: VerifiedAccessToken, *, client: Client, caller: Caller) -> None:
@@ -185,19 +187,14 @@ def _end_of(token: VerifiedAccessToken) -> datetime:
     return datetime.fromtimestamp(token.claims["exp"], tz=zone) + ciam_settings.RESOURCE_LEEWAY
 
 
-def _is_revoked(token: VerifiedAccessToken) -> Exists:
-    """Return whether this one token was revoked, to be asked in the statement that reads whose it is."""
-    return Exists(RevokedAccessToken.objects.filter(jti=Value(token.jti, output_field=UUIDField())))
-
-
 def _require_live_client(token: VerifiedAccessToken) -> LiveAccessToken:
     """Check a token without a session: of a client that has no refresh tokens."""
     using = write_database(Client)
-    rows = Client.objects.using(using).annotate(token_revoked=_is_revoked(token))
-    client = retry(lambda _: rows.filter(client_id=token.client_id).first(), using=using)
-    if client is None or client.client_id != token.client_id:
+    read = retry(lambda _: read_token_of_client(token.client_id, jti=token.jti, using=using), using=using)
+    if read is None:
         raise InvalidToken(reason="unknown_client")
-    if client.token_revoked:
+    client = read.client
+    if read.token_revoked:
         raise InvalidToken(reason="revoked")
     _require_client(client, token)
     # A client that was deleted and made anew under the same client_id, or turned from one kind into the
@@ -234,13 +231,13 @@ def _require_client(client: Client, token: VerifiedAccessToken) -> None:
         raise InvalidToken(reason="scope_withdrawn")
 
 
-def _is_access_token(header: dict[str, Any], claims: dict[str, Any]) -> bool:
+def _is_access_token(typ: str, claims: dict[str, Any]) -> bool:
     """Tell it from an id_token: by ``typ`` in the form of RFC 9068, else by its claims.
 
     In the reference form both kinds are ``typ: JWT``; only the access token has a scope, only the
     id_token an azp, and no setting of the site can change that.
     """
-    typ = str(header.get("typ", "")).lower().removeprefix("application/")
+    typ = typ.lower().removeprefix("application/")
     return typ == "at+jwt" or (typ == "jwt" and "scope" in claims and "azp" not in claims)
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import string
 import uuid
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -228,9 +229,150 @@ def test_a_token_with_a_time_that_is_not_a_whole_number_is_not_verified():
     pair = jose.SigningKeyPair(kid=jwk["kid"], algorithm="ES256", private_key=private_key)
     claims = {"iss": "me", "sub": "1", "aud": "you", "iat": 1, "exp": 2, "jti": "x"}
 
-    header, verified = jose.verify(jose.sign(claims, key=pair), jwks={jwk["kid"]: jwk}, issuer="me")
-    assert (header["kid"], verified) == (jwk["kid"], claims)
+    key = jose.VerifyingKey(jwk)
+
+    signed = jose.SignedText(jose.sign(claims, key=pair))
+    assert signed.header == jose.Header(kid=jwk["kid"], alg="ES256", typ="JWT")
+    assert jose.verify(signed, key=key, issuer="me") == claims
 
     for wrong in ({"exp": 2.5}, {"iat": "1"}, {"exp": None}):
+        signed = jose.SignedText(jose.sign({**claims, **wrong}, key=pair))
         with pytest.raises(jose.NotVerified):
-            jose.verify(jose.sign({**claims, **wrong}, key=pair), jwks={jwk["kid"]: jwk}, issuer="me")
+            jose.verify(signed, key=key, issuer="me")
+
+
+@pytest.fixture
+def signing(pairs):
+    pair, jwk = pairs["ES256"]
+    claims = {"iss": "me", "sub": "1", "aud": "you", "iat": 1, "exp": 2, "jti": "x"}
+
+    def sign(**changes):
+        return jose.sign({**claims, **changes}, key=pair)
+
+    return sign, jose.VerifyingKey(jwk)
+
+
+def verified(token, key):
+    try:
+        return jose.verify(jose.SignedText(token), key=key, issuer="me")
+    except jose.NotVerified:
+        return None
+
+
+@pytest.mark.parametrize("algorithm", SIGNING_ALGORITHMS)
+def test_a_key_verifies_what_it_signed_and_again_from_memory(pairs, algorithm, monkeypatch):
+    pair, jwk = pairs[algorithm]
+    key, other = (
+        jose.VerifyingKey(jwk),
+        jose.VerifyingKey(pairs["ES256" if algorithm != "ES256" else "EdDSA"][1]),
+    )
+    token = jose.sign({"iss": "me", "sub": "1", "aud": "you", "iat": 1, "exp": 2, "jti": "x"}, key=pair)
+
+    assert verified(token, other) is None
+    assert verified(token, key) == verified(token, key)
+    assert verified(token, key)["jti"] == "x"
+    monkeypatch.setattr(key, "_verify", lambda *arguments, **others: False)
+    assert verified(token, key)["jti"] == "x"
+
+
+def test_what_a_key_remembers_of_a_token_does_not_help_another(signing):
+    sign, key = signing
+    token = sign()
+    header, payload, signature = token.split(".")
+    assert verified(token, key)
+
+    assert verified(f"{header}.{sign(sub='2').split('.')[1]}.{signature}", key) is None
+    assert verified(f"{header}.{payload}.{sign(sub='2').split('.')[2]}", key) is None
+    assert jose.verify(jose.SignedText(token), key=key, issuer="me")
+    with pytest.raises(jose.NotVerified):
+        jose.verify(jose.SignedText(token), key=key, issuer="somebody else")
+
+
+def test_a_key_remembers_a_bounded_number_of_digests_and_no_token(signing, monkeypatch):
+    sign, key = signing
+    monkeypatch.setattr(jose, "REMEMBERED_SIGNATURES", 3)
+    tokens = [sign(jti=str(number)) for number in range(10)]
+
+    for token in tokens:
+        assert verified(token, key)
+
+    assert len(key._verified | key._verified_before) <= 6
+    assert key.has_signed(b"x", b"y") is False
+    assert {len(digest) for digest in key._verified | key._verified_before} == {32}
+    monkeypatch.setattr(key, "_verify", lambda *arguments, **others: False)
+    assert [bool(verified(token, key)) for token in tokens] == [False] * 6 + [True] * 4
+
+
+def test_the_repr_of_a_token_does_not_show_it(signing):
+    sign, _ = signing
+    signed = jose.SignedText(sign())
+
+    assert repr(signed) == f"<JWT signed with {signed.header.kid}>"
+
+
+def encoded(value):
+    text = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(text).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"alg": "ES256", "typ": "JWT"},
+        {"kid": 1, "alg": "ES256"},
+        {"kid": "x", "alg": None},
+        {"kid": "x", "alg": "ES256", "typ": None},
+        {"kid": "x", "alg": "ES256", "crit": ["exp"]},
+        {"kid": "x", "alg": "ES256", "b64": False},
+        {"kid": "x" * 1024, "alg": "ES256"},
+        ["kid"],
+        b"{",
+        b"\xff",
+        b"[" * 700,
+    ],
+)
+def test_a_header_that_is_not_one_of_ours_is_refused(header):
+    with pytest.raises(jose.NotVerified):
+        jose.SignedText(f"{encoded(header)}.{encoded({})}.AAAA")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a.b", "a.b.c.d", "a.b.", ".b.c", "a.b.c=", "a.b.c\n", "a.b.é", "abcde.b.c"]
+)
+def test_a_text_of_another_form_is_refused(text):
+    with pytest.raises(jose.NotVerified):
+        jose.SignedText(text)
+
+
+def test_only_one_text_is_a_token(signing):
+    sign, key = signing
+    token = sign()
+    # The last of the 86 characters of the signature has four bits that mean nothing, and are zero.
+    letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+    last = letters[letters.index(token[-1]) + 1]
+
+    assert verified(token, key)
+    with pytest.raises(jose.NotVerified):
+        jose.SignedText(token[:-1] + last)
+
+
+@pytest.mark.parametrize("claims", [b"[]", b"{", b"\xff", b"[" * 100_000])
+def test_signed_claims_that_are_no_object_are_not_verified(pairs, claims):
+    pair, jwk = pairs["ES256"]
+    signing_input = f"{encoded({'kid': jwk['kid'], 'alg': 'ES256'})}.{encoded(claims)}"
+    signature = jwt.get_algorithm_by_name("ES256").sign(signing_input.encode(), pair.private_key)
+
+    assert verified(f"{signing_input}.{encoded(signature)}", jose.VerifyingKey(jwk)) is None
+
+
+@pytest.mark.parametrize("wrong", [{"sub": 1}, {"jti": 1}, {"iss": ["me"]}, {"iss": None}])
+def test_claims_of_another_type_are_not_verified(signing, wrong):
+    sign, key = signing
+
+    assert verified(sign(**wrong), key) is None
+
+
+@pytest.mark.parametrize("jwk", [{}, {"kty": "none", "alg": "RS256"}, {"kty": "RSA", "alg": "RS256"}])
+def test_a_key_that_can_not_be_read_verifies_nothing(jwk):
+    with pytest.raises(jose.NotVerified):
+        jose.VerifyingKey(jwk)

@@ -130,6 +130,21 @@ def test_the_parsed_copy_of_a_removed_key_is_dropped(first_key, clock):
     assert set(key_set.current().pairs) == {key.kid}
 
 
+def test_what_a_key_has_verified_is_kept_over_a_reading_and_dropped_with_the_key(first_key, clock):
+    now = timezone.now()
+    verifying = key_set.current().verifying_key(first_key.kid, now)
+    assert key_set.current().verifying_key(first_key.kid, now) is verifying
+    clock.now += 61
+    assert key_set.current().verifying_key(first_key.kid, now) is verifying
+
+    SigningKey.objects.filter(pk=first_key.pk).update(removed_at=now)
+    clock.now += 61
+
+    assert key_set.current().verifying == {}
+    with pytest.raises(jose.NotVerified):
+        key_set.current().verifying_key(first_key.kid, now)
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError])
 def test_while_the_database_is_unavailable_the_last_copy_stays_in_use(clock, monkeypatch, caplog, error):

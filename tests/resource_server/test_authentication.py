@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import jwt
@@ -395,14 +396,12 @@ def test_a_session_whose_user_was_deleted_does_not_become_a_machines_session(
     settings, monkeypatch, access_token
 ):
     configure(settings, RESOURCE_CHECKS_REVOCATION=False)
-    first = RefreshToken.objects.all().__class__.first
+    read = access_tokens.read_token_of_session
 
-    def without_user(self):
-        session = first(self)
-        session._state.fields_cache["user"] = None
-        return session
+    def without_user(*arguments, **others):
+        return replace(read(*arguments, **others), user=None)
 
-    monkeypatch.setattr("django.db.models.QuerySet.first", without_user)
+    monkeypatch.setattr(access_tokens, "read_token_of_session", without_user)
 
     assert_refused(get(token=access_token))
 
@@ -467,10 +466,10 @@ def test_if_the_database_is_unavailable_the_answer_is_503_and_never_401(
     configure(settings, RESOURCE_CHECKS_REVOCATION=checks)
     key_set.current()
 
-    def fail(self):
+    def fail(*arguments, **others):
         raise OperationalError("gone")
 
-    monkeypatch.setattr("django.db.models.QuerySet.first", fail)
+    monkeypatch.setattr(access_tokens, "read_token_of_session", fail)
 
     response = get(token=access_token)
 

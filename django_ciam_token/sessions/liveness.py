@@ -1,0 +1,118 @@
+"""What one SELECT says about an access token: its own end, its session's, its user and its client.
+
+Nothing is decided here. The statements are those of every request to a protected view, so they are compiled
+once, and read no more than is looked at.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db.models import Exists, FilteredRelation, QuerySet
+
+from django_ciam_token.database.compiled import Columns, Select, Slot
+from django_ciam_token.models import Client, RefreshToken, RevokedAccessToken
+
+# Of a client what decides about a token, and its name. Other attributes are read when they are used.
+_OF_A_CLIENT: Final = (
+    *("id", "client_id", "name", "application_type", "scope", "is_active", "refresh_tokens_enabled"),
+    *("audience", "created_at"),
+)
+
+
+@dataclass(frozen=True)
+class TokenOfSession:
+    """What was read for an access token that was issued in a session."""
+
+    token_revoked: bool
+    session_revoked_at: datetime | None
+    session_auth_hash: str = field(repr=False)
+    user_id: Any
+    """The session's; None for a machine."""
+    user: AbstractBaseUser | None
+    client: Client
+
+
+@dataclass(frozen=True)
+class TokenOfClient:
+    """What was read for an access token without a session."""
+
+    token_revoked: bool
+    client: Client
+
+
+def read_token_of_session(session_id: uuid.UUID, *, jti: uuid.UUID, using: str) -> TokenOfSession | None:
+    """Read all that decides about an access token of a session; None if the session is gone."""
+    rows = _OF_SESSION.rows(using, session_id=session_id, jti=jti)
+    if not rows:
+        return None
+    user_columns, client_columns = _columns()
+    revoked, revoked_at, auth_hash, user_id, *rest = rows[0]
+    client = client_columns.instance(using, rest[: len(client_columns)])
+    # Without foreign keys in the database a deleted client may leave its sessions behind.
+    if client is None:
+        return None
+    return TokenOfSession(
+        token_revoked=bool(revoked),
+        session_revoked_at=revoked_at,
+        session_auth_hash=auth_hash,
+        user_id=user_id,
+        user=user_columns.instance(using, rest[len(client_columns) :]),
+        client=client,
+    )
+
+
+def read_token_of_client(client_id: str, *, jti: uuid.UUID, using: str) -> TokenOfClient | None:
+    """Read all that decides about an access token without a session, but for its user."""
+    rows = _OF_CLIENT.rows(using, client_id=client_id, jti=jti)
+    if not rows:
+        return None
+    _, client_columns = _columns()
+    client = client_columns.instance(using, rows[0][1:])
+    # A trailing space is nothing to MariaDB, so what came back is compared once more.
+    if client is None or client.client_id != client_id:
+        return None
+    return TokenOfClient(token_revoked=bool(rows[0][0]), client=client)
+
+
+@cache
+def _columns() -> tuple[Columns[Any], Columns[Client]]:
+    # Of a user all: what the site's views and functions look at must not cost a statement more.
+    left_out = [name for name in Columns(Client).names() if name not in _OF_A_CLIENT]
+    return Columns(get_user_model()), Columns(Client, without=left_out)
+
+
+def _is_revoked() -> Exists:
+    jti = Slot("jti", RevokedAccessToken._meta.pk)
+    return Exists(RevokedAccessToken.objects.filter(jti=jti))
+
+
+def _select_of_session() -> QuerySet[Any, Any]:
+    user_columns, client_columns = _columns()
+    rows = RefreshToken.objects.filter(pk=Slot("session_id", RefreshToken._meta.pk))
+    # As in `sessions.rows`: the key of the user must come from the user's own table.
+    rows = rows.annotate(token_revoked=_is_revoked(), owner=FilteredRelation("user"))
+    selected: QuerySet[Any, Any] = rows.values_list(
+        *("token_revoked", "revoked_at", "session_auth_hash", "user_id"),
+        *client_columns.names("client__"),
+        *user_columns.names("owner__"),
+    )
+    return selected
+
+
+def _select_of_client() -> QuerySet[Any, Any]:
+    rows = Client.objects.filter(client_id=Slot("client_id")).order_by()
+    selected: QuerySet[Any, Any] = rows.annotate(token_revoked=_is_revoked()).values_list(
+        "token_revoked", *_columns()[1].names()
+    )
+    return selected
+
+
+_OF_SESSION: Final = Select(_select_of_session)
+_OF_CLIENT: Final = Select(_select_of_client)
