@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token.caller import NOBODY, Caller
+from django_ciam_token.clients.changes import update_client
 from django_ciam_token.clients.registration import create_client
 from django_ciam_token.clients.secrets import import_client_secret, rotate_client_secret
 from django_ciam_token.keys.signing_keys import rotate as rotate_signing_key
@@ -33,6 +34,7 @@ __all__ = [
     "revoke_sessions",
     "rotate_client_secret",
     "rotate_signing_key",
+    "update_client",
 ]
 
 

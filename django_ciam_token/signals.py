@@ -50,6 +50,11 @@ client_secret_rotated: Final = Signal()
 """A client got a new secret. Arguments: ``client``, ``replaced_expires_at`` (at the latest), ``actor``,
 ``caller``."""
 
+client_changed: Final = Signal()
+"""The configuration of a client was changed by an operator. Arguments: ``client``, ``action`` (``created``,
+``changed`` or ``deleted``), ``changes`` (a dict: for each field that differs, the old and the new value),
+``actor``, ``caller``."""
+
 
 def send_revoked(sessions: list[Any], *, sender: type, using: str, **arguments: Any) -> None:
     """Send the signals for sessions that were ended together: one for each, and one for all of them."""

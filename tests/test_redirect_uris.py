@@ -172,3 +172,17 @@ def test_who_may_get_tokens_for_itself(application_type, switch, granted):
 )
 def test_who_must_use_pkce(application_type, switch, needed):
     assert Client(application_type=application_type, requires_pkce=switch).must_use_pkce is needed
+
+
+def test_every_wrong_line_gets_one_message():
+    lines = ["https://a.example/", "ftp://b.example/", "com.example.app:/", "http://c.example/"]
+    client = Client(name="App", application_type="spa", redirect_uris="\r\n".join(lines))
+    client.allowed_origins = "https://a.example/ https://b.example HTTPS://c.example"
+
+    with pytest.raises(ValidationError) as caught:
+        client.full_clean(validate_unique=False, validate_constraints=False)
+
+    messages = caught.value.message_dict
+    assert sorted(message.split()[0] for message in messages["redirect_uris"]) == sorted(lines[1:])
+    origins = [message.split()[0] for message in messages["allowed_origins"]]
+    assert origins == ["https://a.example/", "HTTPS://c.example"]

@@ -10,28 +10,15 @@ from django.utils.duration import duration_string
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from django_ciam_token.clients.registration import lifetimes_of_type
 from django_ciam_token.conf import ciam_settings
-from django_ciam_token.models import ApplicationType, Client
+from django_ciam_token.models import Client
 from django_ciam_token.models.validators import validate_scope
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Client]
 else:
     _ModelForm = forms.ModelForm
-
-DEFAULTS: Final[dict[str, dict[str, timedelta]]] = {
-    # Used now and then, by people who expect to still be signed in.
-    ApplicationType.MOBILE: {
-        "refresh_token_lifetime": timedelta(days=30),
-        "session_lifetime": timedelta(days=180),
-    },
-    # A job that runs once a week must not find its token expired.
-    ApplicationType.M2M: {
-        "refresh_token_lifetime": timedelta(days=30),
-        "session_lifetime": timedelta(days=365),
-    },
-}
-"""Lifetimes of a new client, by type, if its form leaves them empty; otherwise the site's settings apply."""
 
 _LIFETIMES: Final = {
     "access_token_lifetime": "ACCESS_TOKEN_LIFETIME",
@@ -87,7 +74,7 @@ class ClientForm(_ModelForm):
         """Give a new client the lifetimes of its type where they were left empty."""
         cleaned = super().clean()
         if cleaned is not None and self.instance.pk is None:
-            for name, lifetime in DEFAULTS.get(cleaned.get("application_type", ""), {}).items():
+            for name, lifetime in lifetimes_of_type(cleaned.get("application_type", "")).items():
                 if cleaned.get(name) is None:
                     cleaned[name] = lifetime
         return cleaned

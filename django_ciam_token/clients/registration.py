@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
 
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
@@ -10,6 +12,27 @@ from django.views.decorators.debug import sensitive_variables
 from django_ciam_token.clients.secrets import add_first_secret
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import ApplicationType, Client
+
+_LIFETIMES: Final[Mapping[str, Mapping[str, timedelta]]] = {
+    # Used now and then, by people who expect to still be signed in.
+    ApplicationType.MOBILE: {
+        "refresh_token_lifetime": timedelta(days=30),
+        "session_lifetime": timedelta(days=180),
+    },
+    # A job that runs once a week must not find its token expired.
+    ApplicationType.M2M: {
+        "refresh_token_lifetime": timedelta(days=30),
+        "session_lifetime": timedelta(days=365),
+    },
+}
+
+
+def lifetimes_of_type(application_type: str) -> Mapping[str, timedelta]:
+    """Return the fields with lifetimes that a new client of a type gets if nothing else is said.
+
+    For all other lifetimes the site's settings apply.
+    """
+    return _LIFETIMES.get(application_type, {})
 
 
 @sensitive_variables()
@@ -20,13 +43,18 @@ def create_client(
 
     Args:
         name: what people call it.
-        application_type: ``web`` and ``m2m`` get a secret; for ``spa`` and ``mobile`` it is None.
-        fields: further fields of `Client`.
+        application_type: ``web`` and ``m2m`` get a secret; for ``spa`` and ``mobile`` it is None. The
+            refresh tokens of ``mobile`` and ``m2m`` live for 30 days unused, their sessions for 180 and 365
+            days, unless ``refresh_token_lifetime`` and ``session_lifetime`` say otherwise.
+        fields: further fields of `Client`; None is as if it were left out.
 
     Raises:
         django.core.exceptions.ValidationError: a field is wrong, or the client_id is taken.
     """
-    client = Client(name=name, application_type=application_type, **fields)
+    given = {field: value for field, value in fields.items() if value is not None}
+    client = Client(
+        name=name, application_type=application_type, **{**lifetimes_of_type(application_type), **given}
+    )
     client.full_clean()
     using = write_database(Client)
     with transaction.atomic(using=using):

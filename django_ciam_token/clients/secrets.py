@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from django.contrib.auth.hashers import check_password, identify_hasher
-from django.db import connections, transaction
+from django.db import transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY, Caller
+from django_ciam_token.clients.locking import locked
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.retry import retry
@@ -116,7 +117,7 @@ def rotate_client_secret(
     def write(_: int) -> None:
         with transaction.atomic(using=using):
             # Two rotations at once: the second waits here and then sees the first one's secret.
-            _locked(client, using=using)
+            locked(client.pk, using=using)
             # After a COMMIT whose outcome is unknown the new secret may be there already: replacing it
             # once more would end the one that the application uses.
             if client.secrets.using(using).filter(secret_digest=secret_digest(secret)).exists():
@@ -163,7 +164,7 @@ def import_client_secret(client: Client, password_hash: str) -> ClientSecret:
     now, using = timezone.now(), write_database(Client)
     with transaction.atomic(using=using):
         # A rotation at the same time would give a secret that ends here its former end back.
-        _locked(client, using=using)
+        locked(client.pk, using=using)
         _end_secrets(client, now=now, ends_at=now, using=using)
         return ClientSecret.objects.using(using).create(
             client=client, secret_digest=password_hash, last_four="????"
@@ -172,13 +173,6 @@ def import_client_secret(client: Client, password_hash: str) -> ClientSecret:
 
 def _new_secret() -> str:
     return SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
-
-
-def _locked(client: Client, *, using: str) -> Client:
-    """Read a client, and let other rotations of its secrets wait."""
-    # Sessions refer to the row: on PostgreSQL a stronger lock would keep users from signing in meanwhile.
-    no_key = connections[using].features.has_select_for_no_key_update
-    return Client.objects.using(using).select_for_update(no_key=no_key).get(pk=client.pk)
 
 
 @sensitive_variables()

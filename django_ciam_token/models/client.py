@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -15,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models.case_sensitive import CaseSensitiveCharField
-from django_ciam_token.models.redirect_uris import check_redirect_uris, matches, validate_uris
+from django_ciam_token.models.redirect_uris import matches, problems_of_type, validate_uris
 from django_ciam_token.models.validators import (
     validate_client_id,
     validate_grace_period,
@@ -182,16 +183,28 @@ class Client(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Refuse a machine whose ``sub``, its client_id, could be that of a user (RFC 9700 §4.15)."""
+        """Refuse what this type of application must not have.
+
+        A machine's ``sub`` is its client_id, which must not be taken for that of a user (RFC 9700 §4.15).
+        """
         super().clean()
+        errors: dict[str, Any] = {}
         if self.application_type == ApplicationType.M2M and self.client_id.isdigit():
-            message = _(
+            errors["client_id"] = _(
                 "The client_id of a machine must not consist of digits only: it could be mistaken for a "
                 "user's primary key."
             )
-            raise ValidationError({"client_id": message})
         for name in ("redirect_uris", "post_logout_redirect_uris"):
-            check_redirect_uris(name, getattr(self, name), application_type=self.application_type)
+            if wrong := problems_of_type(getattr(self, name), application_type=self.application_type):
+                errors[name] = wrong
+        for name in ("may_use_client_credentials", "refreshes_client_credentials"):
+            if getattr(self, name) and not self.must_have_secret:
+                errors[name] = _(
+                    "Only web and machine-to-machine applications, which have a secret, can use client "
+                    "credentials."
+                )
+        if errors:
+            raise ValidationError(errors)
 
     def has_redirect_uri(self, uri: str) -> bool:
         """Tell whether people may be sent there after signing in (RFC 9700 §2.1)."""

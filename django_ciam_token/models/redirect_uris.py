@@ -24,9 +24,13 @@ _LOOPBACK: Final = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})
 
 
 def validate_uris(value: str) -> None:
-    """Accept only addresses that some type of application may have."""
-    for uri in value.split():
-        check_redirect_uri(uri)
+    """Accept only addresses that some type of application may have.
+
+    Raises:
+        ValidationError: with a message for each address that none may have.
+    """
+    if errors := [_error(uri, None) for uri in value.split() if _problem(uri, None) is not None]:
+        raise ValidationError(errors)
 
 
 def check_redirect_uri(uri: str, *, application_type: str | None = None) -> None:
@@ -39,22 +43,23 @@ def check_redirect_uri(uri: str, *, application_type: str | None = None) -> None
     Raises:
         ValidationError: it says what is wrong and what to write instead.
     """
-    message = _problem(uri, application_type)
-    if message is not None:
-        raise ValidationError(message, params={"uri": uri[:LONGEST_URI]})
+    if _problem(uri, application_type) is not None:
+        raise _error(uri, application_type)
 
 
-def check_redirect_uris(field: str, value: str, *, application_type: str) -> None:
-    """Refuse the addresses in a field that this type of application must not have.
+def problems_of_type(value: str, *, application_type: str) -> list[ValidationError]:
+    """Return what is wrong with addresses that another type of application could have: one error for each.
 
-    Raises:
-        ValidationError: for the field.
+    What no type may have is the business of `validate_uris`, so that nothing is said twice.
     """
-    try:
-        for uri in value.split():
-            check_redirect_uri(uri, application_type=application_type)
-    except ValidationError as error:
-        raise ValidationError({field: error}) from error
+    uris = [uri for uri in value.split() if _problem(uri, None) is None]
+    wrong = [uri for uri in uris if _problem(uri, application_type) is not None]
+    # A machine has no use for any of them; one sentence says it.
+    return [_error(uri, application_type) for uri in (wrong[:1] if application_type == "m2m" else wrong)]
+
+
+def _error(uri: str, application_type: str | None) -> ValidationError:
+    return ValidationError(_problem(uri, application_type) or "", params={"uri": uri[:LONGEST_URI]})
 
 
 def _problem(uri: str, application_type: str | None) -> str | None:

@@ -38,13 +38,21 @@ def validate_scope(value: str) -> None:
 
 
 def validate_origins(value: str) -> None:
-    """Accept only origins in the form that browsers send (RFC 6454 §6.2): others would never match."""
-    for origin in value.split():
-        if not _ORIGIN.fullmatch(origin) or origin.endswith(_DEFAULT_PORTS[origin.partition(":")[0]]):
-            raise ValidationError(
-                _("%(origin)s is not an origin. Write it like this: https://app.example.com"),
-                params={"origin": origin},
-            )
+    """Accept only origins in the form that browsers send (RFC 6454 §6.2): others would never match.
+
+    Raises:
+        ValidationError: with a message for each that is wrong.
+    """
+    errors = [
+        ValidationError(
+            _("%(origin)s is not an origin. Write it like this: https://app.example.com"),
+            params={"origin": origin},
+        )
+        for origin in value.split()
+        if not _ORIGIN.fullmatch(origin) or origin.endswith(_DEFAULT_PORTS[origin.partition(":")[0]])
+    ]
+    if errors:
+        raise ValidationError(errors)
 
 
 def validate_lifetime(value: timedelta) -> None:

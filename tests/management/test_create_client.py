@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.core.management import CommandError
 
@@ -66,3 +68,53 @@ def test_create_client_says_what_is_wrong(run, arguments, message):
 def test_create_client_refuses_an_unknown_type(run):
     with pytest.raises(CommandError, match="invalid choice: 'desktop'"):
         run("create_client", "Portal", "--type", "desktop")
+
+
+def test_create_client_registers_what_it_needs_to_sign_people_in(run_json):
+    answer = run_json(
+        *("create_client", "Portal", "--type", "web", "--audience", "https://api.example.com"),
+        *("--redirect-uri", "https://a.example/", "--redirect-uri", "https://b.example/"),
+        *("--post-logout-redirect-uri", "https://a.example/bye", "--allowed-origin", "https://a.example"),
+        *("--ask-consent", "--require-pkce", "--client-credentials", "--refresh-client-credentials"),
+    )
+
+    client = Client.objects.get(client_id=answer["client_id"])
+    assert client.redirect_uris.split() == ["https://a.example/", "https://b.example/"]
+    assert client.post_logout_redirect_uris == "https://a.example/bye"
+    assert (client.allowed_origins, client.audience) == ("https://a.example", "https://api.example.com")
+    assert client.asks_consent
+    assert client.requires_pkce
+    assert client.may_use_client_credentials
+    assert client.refreshes_client_credentials
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["spa", "--redirect-uri", "com.example.app:/", "--redirect-uri", "http://a.example/"],
+            "redirect_uris: http://a.example/ must begin with https://; .* com.example.app:/ is for mobile",
+        ),
+        (
+            ["m2m", "--redirect-uri", "https://a.example/"],
+            "redirect_uris: A machine-to-machine .* to.$",
+        ),
+        (["spa", "--client-credentials"], "may_use_client_credentials: Only web and machine"),
+        (["mobile", "--refresh-client-credentials"], "refreshes_client_credentials: Only web and machine"),
+        (
+            ["spa", "--allowed-origin", "https://a.example/"],
+            "allowed_origins: https://a.example/ is not",
+        ),
+    ],
+)
+def test_create_client_refuses_what_the_type_must_not_have(run, arguments, message):
+    with pytest.raises(CommandError, match="^" + message):
+        run("create_client", "App", "--type", *arguments)
+
+    assert not Client.objects.exists()
+
+
+def test_create_client_gives_the_lifetimes_of_the_type(run_json):
+    run_json("create_client", "Export", "--type", "m2m")
+
+    assert Client.objects.get().session_lifetime == timedelta(days=365)

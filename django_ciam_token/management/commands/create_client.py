@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
 from django_ciam_token.clients.registration import create_client
+from django_ciam_token.management.client_options import add_client_options, fields_of
 from django_ciam_token.management.commands import TokenCommand, add_json_option, explain
 from django_ciam_token.models import ApplicationType
 
@@ -17,9 +18,16 @@ class Command(TokenCommand):
 
     help = "Register an application. Its client_secret is shown now and never again."
     examples = (
-        '  manage.py create_client "Customer portal" --type web\n'
-        '  manage.py create_client "Mobile app" --type mobile --client-id mobile-app\n'
-        '  manage.py create_client "Nightly export" --type m2m --scope "openid" --json'
+        '  manage.py create_client "Customer portal" --type web \\\n'
+        "      --redirect-uri https://portal.example.com/callback --require-pkce\n"
+        '  manage.py create_client "Dashboard" --type spa --allowed-origin https://app.example.com \\\n'
+        "      --redirect-uri https://app.example.com/callback \\\n"
+        "      --post-logout-redirect-uri https://app.example.com/\n"
+        '  manage.py create_client "Mobile app" --type mobile --client-id mobile-app \\\n'
+        "      --redirect-uri com.example.app:/callback\n"
+        '  manage.py create_client "Partner" --type web --ask-consent --scope "openid profile" \\\n'
+        "      --redirect-uri https://partner.example/callback\n"
+        '  manage.py create_client "Nightly export" --type m2m --scope "profile" --json'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -32,15 +40,12 @@ class Command(TokenCommand):
             help="web and m2m run on a server and get a secret; spa and mobile do not.",
         )
         parser.add_argument("--client-id", help="The client_id; random by default.")
-        parser.add_argument(
-            "--scope", help='Scopes it may be granted, such as "openid profile"; "openid" by default.'
-        )
+        add_client_options(parser, negatable=False)
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Create the client and show what its developer needs."""
-        given = {"client_id": options["client_id"], "scope": options["scope"]}
-        fields = {name: value for name, value in given.items() if value is not None}
+        fields = {"client_id": options["client_id"], **fields_of(options)}
         try:
             client, secret = create_client(name=options["name"], application_type=options["type"], **fields)
         except ValidationError as error:

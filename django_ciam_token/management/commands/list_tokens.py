@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
@@ -10,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.management.commands import TokenCommand, add_json_option, count, find_client, find_user
 from django_ciam_token.management.instants import iso, written
+from django_ciam_token.management.tables import table
 from django_ciam_token.sessions.listing import SessionInfo, list_sessions
 
 _MOST: Final = 1_000_000
@@ -49,7 +49,7 @@ class Command(TokenCommand):
         if options["json"]:
             self.write_json({"sessions": [_members(session) for session in listed]})
         elif listed:
-            for line in _table([_COLUMNS, *map(_cells, listed)]):
+            for line in table([_COLUMNS, *map(_cells, listed)]):
                 self.stdout.write(line)
         else:
             self.stdout.write("No live sessions.")
@@ -82,9 +82,3 @@ def _cells(session: SessionInfo) -> tuple[str, ...]:
         "-" if session.last_refreshed_at is None else written(session.last_refreshed_at),
         f"{session.address or '-'} {session.user_agent}".rstrip(),
     )
-
-
-def _table(rows: list[tuple[str, ...]]) -> Iterable[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
