@@ -1,7 +1,4 @@
-"""What ``manage.py check`` reports about the site. The ids are stable and listed in the README.
-
-Those of signing keys are in `keys.key_checks`.
-"""
+"""The checks of the setting ``CIAM_TOKEN`` and what it depends on, without a query."""
 
 from __future__ import annotations
 
@@ -13,32 +10,24 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core import checks
-from django.core.checks import CheckMessage, Error, Tags
+from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
+from django_ciam_token.checks.messages import error, warning
 from django_ciam_token.conf import ciam_settings, option_names, site_values
 from django_ciam_token.database.routing import write_database
-from django_ciam_token.keys.key_checks import check_signing_keys
 from django_ciam_token.models import Client, ClientSecret, RefreshToken, RevokedAccessToken, SigningKey
 
 _SHORTEST_SECRET: Final = 32
-
-
-def register() -> None:
-    """Register the checks with Django."""
-    checks.register(check_settings, Tags.security)
-    checks.register(check_deployment, Tags.security, deploy=True)
-    checks.register(check_signing_keys, Tags.database)
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Check the setting ``CIAM_TOKEN``, without a query."""
     try:
         names = list(site_values())
-    except ImproperlyConfigured as error:
-        return [_error("E001", str(error), "Write CIAM_TOKEN = {'ISSUER': 'https://…'}.")]
+    except ImproperlyConfigured as wrong:
+        return [error("E001", str(wrong), "Write CIAM_TOKEN = {'ISSUER': 'https://…'}.")]
     return [
         *_check_names(names),
         *_check_values(),
@@ -62,9 +51,9 @@ def check_deployment(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return []  # Reported by the check of settings.
     found: list[CheckMessage] = []
     if _is_issuer(issuer) and not _is_https(issuer):
-        found.append(_error("E005", _not_https(issuer), "RFC 8414 §2 requires one."))
+        found.append(error("E005", _not_https(issuer), "RFC 8414 §2 requires one."))
     if _has_short_secret():
-        found.append(_error("E006", _SHORT_SECRET, _LENGTHEN_IT))
+        found.append(error("E006", _SHORT_SECRET, _LENGTHEN_IT))
     return found
 
 
@@ -74,7 +63,7 @@ def _check_names(names: list[str]) -> Iterator[CheckMessage]:
         if name not in known:
             near = difflib.get_close_matches(str(name).upper(), known, n=1, cutoff=0.5)
             hint = f"Did you mean {near[0]!r}?" if near else f"The settings are: {', '.join(known)}."
-            yield _error("E004", f"CIAM_TOKEN has no setting {name!r}.", hint)
+            yield error("E004", f"CIAM_TOKEN has no setting {name!r}.", hint)
 
 
 def _check_values() -> Iterator[CheckMessage]:
@@ -83,30 +72,30 @@ def _check_values() -> Iterator[CheckMessage]:
             continue  # `_check_issuer` reports it.
         try:
             getattr(ciam_settings, name)
-        except ImproperlyConfigured as error:
-            yield _error("E003", str(error), "See the settings in the README.")
+        except ImproperlyConfigured as wrong:
+            yield error("E003", str(wrong), "See the settings in the README.")
 
 
 def _check_issuer() -> Iterator[CheckMessage]:
     issuer = site_values().get("ISSUER")
     if issuer is None:
-        yield _error(
+        yield error(
             "E002",
             "CIAM_TOKEN['ISSUER'] is missing.",
             "Set it to the site's address, such as 'https://id.example.com'. It goes into every token.",
         )
     elif isinstance(issuer, str) and not _is_issuer(issuer):
         hint = "RFC 8414 §2 requires one. For development and tests http is accepted as well."
-        yield _error("E005", _not_https(issuer), hint)
+        yield error("E005", _not_https(issuer), hint)
     elif _is_issuer(issuer) and not _is_https(issuer) and not settings.DEBUG:
         hint = "RFC 8414 §2 requires one. It is an error under `check --deploy`."
-        yield _warning("W008", _not_https(issuer), hint)
+        yield warning("W008", _not_https(issuer), hint)
 
 
 def _check_subject() -> Iterator[CheckMessage]:
     values = site_values()
     if values.get("SUBJECT") is not None and values.get("USER_OF_SUBJECT") is None:
-        yield _warning(
+        yield warning(
             "W006",
             "CIAM_TOKEN has SUBJECT but not USER_OF_SUBJECT: access tokens of clients without refresh tokens "
             "are refused, because nothing else tells which user they belong to.",
@@ -129,7 +118,7 @@ def _check_databases() -> Iterator[CheckMessage]:
     using = {model._meta.label: write_database(model) for model in joined}
     if len(set(using.values())) > 1:
         described = ", ".join(f"{label} to {alias!r}" for label, alias in using.items())
-        yield _error(
+        yield error(
             "E008",
             f"DATABASE_ROUTERS send rows that belong together to several databases: {described}.",
             "A session is read together with its client and its user, in one statement. Keep the tables of "
@@ -144,7 +133,7 @@ def _check_autocommit() -> Iterator[CheckMessage]:
     """
     for using in sorted({write_database(RefreshToken), write_database(SigningKey)}):
         if not connections.settings.get(using, {}).get("AUTOCOMMIT", True):
-            yield _error(
+            yield error(
                 "E009",
                 f"DATABASES[{using!r}]['AUTOCOMMIT'] is False: tokens are handed out before they are stored, "
                 "and lost unless something of the site commits.",
@@ -166,7 +155,7 @@ _LENGTHEN_IT: Final = "Make SECRET_KEY, its fallbacks or CIAM_TOKEN['SECRETS'] l
 
 def _warn_of_secrets() -> Iterator[CheckMessage]:
     if _has_short_secret():
-        yield _warning("W001", _SHORT_SECRET, _LENGTHEN_IT)
+        yield warning("W001", _SHORT_SECRET, _LENGTHEN_IT)
 
 
 def _has_short_secret() -> bool:
@@ -183,17 +172,9 @@ def _check_lead() -> Iterator[CheckMessage]:
     except ImproperlyConfigured:
         return
     if lead <= needed:
-        yield _error(
+        yield error(
             "E007",
             f"SIGNING_KEY_LEAD ({lead}) is not longer than JWKS_MAX_AGE and PROCESS_CACHE_LIFETIME "
             f"together ({needed}): verifiers would see tokens signed with a key they don't know yet.",
             "Lengthen SIGNING_KEY_LEAD or shorten the other two.",
         )
-
-
-def _warning(number: str, message: str, hint: str) -> checks.Warning:
-    return checks.Warning(message, hint=hint, id=f"django_ciam_token.{number}")
-
-
-def _error(number: str, message: str, hint: str) -> Error:
-    return Error(message, hint=hint, id=f"django_ciam_token.{number}")
