@@ -20,7 +20,13 @@ from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.batches import fitting_batch_size
 from django_ciam_token.database.retry import read_rows, retry
 from django_ciam_token.database.routing import write_database
-from django_ciam_token.models import RefreshToken, RevokedAccessToken, SecurityEvent, SigningKey
+from django_ciam_token.models import (
+    ForeignToken,
+    RefreshToken,
+    RevokedAccessToken,
+    SecurityEvent,
+    SigningKey,
+)
 
 BATCH_SIZE: Final = 1_000
 # How many batches of sessions one SELECT reads: most sessions are live, and are only read.
@@ -37,6 +43,7 @@ class PurgeResult:
     revoked_access_tokens: int = 0
     events: int = 0
     signing_keys: int = 0
+    foreign_tokens: int = 0
     finished: bool = False
     """Whether everything was checked; if not, the next run does the rest."""
 
@@ -49,7 +56,7 @@ def purge(
     now: datetime | None = None,
     on_progress: Callable[[PurgeResult], None] | None = None,
 ) -> PurgeResult:
-    """Remove sessions and signing keys past ``ENDED_RETENTION``, and expired records of revoked tokens.
+    """Remove sessions and signing keys past ``ENDED_RETENTION``, and expired records of other tokens.
 
     Call it outside of transactions: each batch has a short one of its own. It may be stopped at any point.
 
@@ -75,6 +82,10 @@ def purge(
             RevokedAccessToken, "expires_at", before=now - _CLOCKS_DIFFER_BY, batch_size=batch_size
         ),
     }
+    # What would not be accepted any more, even if nothing were known about it.
+    steps["foreign_tokens"] = _remove_by(
+        ForeignToken, "needed_until", before=now - _CLOCKS_DIFFER_BY, batch_size=batch_size
+    )
     if events_older_than is not None:
         steps["events"] = _remove_by(
             SecurityEvent, "at", before=now - events_older_than, batch_size=batch_size

@@ -18,6 +18,7 @@ from django_ciam_token.checks.messages import error, warning
 from django_ciam_token.conf import ciam_settings, option_names, site_values
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, ClientSecret, RefreshToken, RevokedAccessToken, SigningKey
+from django_ciam_token.sessions import foreign
 
 _SHORTEST_SECRET: Final = 32
 
@@ -31,6 +32,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return [
         *_check_names(names),
         *_check_values(),
+        *_check_foreign_tokens(),
         *_check_issuer(),
         *_warn_of_secrets(),
         *_check_lead(),
@@ -74,6 +76,18 @@ def _check_values() -> Iterator[CheckMessage]:
             getattr(ciam_settings, name)
         except ImproperlyConfigured as wrong:
             yield error("E003", str(wrong), "See the settings in the README.")
+
+
+def _check_foreign_tokens() -> Iterator[CheckMessage]:
+    try:
+        named = ciam_settings.FOREIGN_TOKENS
+    except ImproperlyConfigured:
+        return  # Reported with the other values.
+    for name, options in named.items():
+        try:
+            foreign.make_format(name, options)
+        except ImproperlyConfigured as error:
+            yield _error("E003", str(error), "See the settings in the README.")
 
 
 def _check_issuer() -> Iterator[CheckMessage]:

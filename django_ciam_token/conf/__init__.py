@@ -47,6 +47,8 @@ class Settings:
         parsers.as_grants, default={"refresh_token": "django_ciam_token.grants.refresh_token.refresh"}
     )
     """``grant_type`` to the callable (or its dotted path) that handles it; see `grants`."""
+    FOREIGN_TOKENS = Option(parsers.as_string_mapping, default={})
+    """Whose refresh tokens are accepted besides ours: ``{"oauth_toolkit": {}}``; see `sessions.foreign`."""
 
     ACCESS_TOKEN_LIFETIME = Option(parsers.as_lifetime, default=300)
     ID_TOKEN_LIFETIME = Option(parsers.as_lifetime, default=1_800)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.dispatch import Signal
@@ -27,6 +28,7 @@ from django_ciam_token.sessions.revocation import revoke_session
 from django_ciam_token.sessions.rotation import Rotation
 from django_ciam_token.sessions.rows import READINGS_OF_A_LAGGING_NODE, SessionReading, read_session
 from django_ciam_token.sessions.verdict import Allowance, Verdict, is_current, is_late, judge, successor_again
+from django_ciam_token.tokens import foreign
 from django_ciam_token.tokens.claims import Subject
 from django_ciam_token.tokens.issuing import IssuedTokens, SignedTokens, sign_tokens
 
@@ -56,12 +58,7 @@ class RefreshTokenGrant:
                 "this application may not use refresh tokens; ask its operator",
                 reason="refresh_tokens_disabled",
             )
-        try:
-            presented = refresh_token_string.authenticate(text.reveal(), keys)
-        except NotGenuine as error:
-            if isinstance(error, WrongMAC):
-                key_set.current().require_right_secrets(request.now)
-            raise InvalidGrant(reason="not_genuine", is_attempt=True) from None
+        presented = _authenticated(text, keys, request.now)
         refresh = _Refresh(request, presented, keys[0], write_database(RefreshToken))
         try:
             return retry(refresh.attempt, using=refresh.using)
@@ -82,6 +79,20 @@ class RefreshTokenGrant:
 
 
 refresh: Final = RefreshTokenGrant()
+
+
+def _authenticated(text: Concealed, keys: Sequence[TokenKey], now: datetime) -> GenuineToken:
+    """Return the content of a token of ours, or what a token of another package stands for."""
+    try:
+        return refresh_token_string.authenticate(text.reveal(), keys)
+    except WrongMAC:
+        key_set.current().require_right_secrets(now)
+        presented = None
+    except NotGenuine:
+        presented = foreign.resolve(text, now=now)
+    if presented is None:
+        raise InvalidGrant(reason="not_genuine", is_attempt=True)
+    return presented
 
 
 @dataclass

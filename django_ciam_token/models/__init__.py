@@ -3,6 +3,7 @@
 from django_ciam_token.models.client import ApplicationType, Client
 from django_ciam_token.models.client_secret import ClientSecret
 from django_ciam_token.models.consent import Consent
+from django_ciam_token.models.foreign_token import ForeignToken
 from django_ciam_token.models.refresh_count import RefreshCount
 from django_ciam_token.models.refresh_token import RefreshToken, RevocationReason, SessionState
 from django_ciam_token.models.revoked_access_token import RevokedAccessToken
@@ -15,6 +16,7 @@ __all__ = [
     "ClientSecret",
     "Consent",
     "EventType",
+    "ForeignToken",
     "RefreshCount",
     "RefreshToken",
     "RevocationReason",

@@ -12,7 +12,7 @@ from django_ciam_token.crypto import refresh_token_string, site_keys
 from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine, WrongMAC
 from django_ciam_token.errors import InvalidToken
 from django_ciam_token.keys import key_set
-from django_ciam_token.tokens import access_tokens
+from django_ciam_token.tokens import access_tokens, foreign
 from django_ciam_token.tokens.access_tokens import VerifiedAccessToken
 
 
@@ -20,7 +20,8 @@ def recognise(token: Concealed, *, now: datetime) -> GenuineToken | VerifiedAcce
     """Tell from a token itself what it is; nothing is judged but that this service issued it.
 
     Returns:
-        A `GenuineToken` for a refresh token of any generation, a `VerifiedAccessToken` for an access token.
+        A `GenuineToken` for a refresh token of any generation, also for one of another package; a
+        `VerifiedAccessToken` for an access token.
 
     Raises:
         InvalidToken: it is neither, or not of this service.
@@ -32,7 +33,18 @@ def recognise(token: Concealed, *, now: datetime) -> GenuineToken | VerifiedAcce
         key_set.current().require_right_secrets(now)
         raise InvalidToken(reason="not_genuine") from None
     except NotGenuine:
+        return _access_token_or_foreign(token, now=now)
+
+
+def _access_token_or_foreign(token: Concealed, *, now: datetime) -> GenuineToken | VerifiedAccessToken:
+    try:
         return access_tokens.verify(token, now=now)
+    except InvalidToken:
+        # Whoever signs out with a token that has not been refreshed here yet must be signed out.
+        presented = foreign.resolve(token, now=now)
+        if presented is None:
+            raise
+        return presented
 
 
 def session_of_token(token: str | Concealed) -> uuid.UUID | None:

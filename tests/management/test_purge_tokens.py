@@ -42,6 +42,7 @@ def test_purge_tokens_answers_with_json_and_removes_events_if_asked(run_json):
         "revoked_access_tokens": 1,
         "events": 1,
         "signing_keys": 0,
+        "foreign_tokens": 0,
         "finished": True,
     }
 

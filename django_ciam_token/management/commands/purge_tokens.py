@@ -90,5 +90,6 @@ class Command(TokenCommand):
 def _text(result: PurgeResult) -> str:
     return (
         f"{result.sessions} sessions, {result.revoked_access_tokens} records of revoked access tokens, "
-        f"{result.events} audit events, {result.signing_keys} signing keys"
+        f"{result.events} audit events, {result.signing_keys} signing keys, "
+        f"{result.foreign_tokens} records of imported tokens"
     )
