@@ -83,11 +83,8 @@ def _check_foreign_tokens() -> Iterator[CheckMessage]:
         named = ciam_settings.FOREIGN_TOKENS
     except ImproperlyConfigured:
         return  # Reported with the other values.
-    for name, options in named.items():
-        try:
-            foreign.make_format(name, options)
-        except ImproperlyConfigured as error:
-            yield _error("E003", str(error), "See the settings in the README.")
+    for message in filter(None, map(foreign.mistake_in, named, named.values())):
+        yield _error("E003", message, "See the settings in the README.")
 
 
 def _check_issuer() -> Iterator[CheckMessage]:

@@ -13,9 +13,11 @@ class ForeignToken(models.Model):
     """
 
     key = models.UUIDField(primary_key=True, editable=False)
-    """122 bits of a SHA-256 of the format and of what the token is known by. To be taken for the holder of one
-    of a million tokens, somebody would have to try 2**102 strings; besides, the session's row has a whole
-    SHA-256."""
+    """122 bits of a SHA-256 of the format and of what the token is known by.
+
+    To be taken for the holder of one of a million tokens, somebody would have to try 2**102 strings; and the
+    session's row has a whole SHA-256 besides.
+    """
     # Not a foreign key: the row outlives its session, and to purge sessions must not cost more for it.
     session_id = models.UUIDField(editable=False)
     format = models.CharField(max_length=100, editable=False)

@@ -138,12 +138,12 @@ def _sessions(
     users = get_user_model()._base_manager.using(using).in_bulk(ids)
     sessions = {}
     for key, token in tokens.items():
-        client, user = clients.get(token.client_id), users.get(token.user_id)
-        reason = _reason_against(token, client, user, now=now)
+        user = users.get(token.user_id)
+        reason = _reason_against(token, clients.get(token.client_id), user, now=now)
         if reason:
             adoption.left_out[reason] += 1
-        elif client is not None:
-            sessions[key] = _session(token, client, user, now=now)
+        else:
+            sessions[key] = _session(token, clients[token.client_id], user, now=now)
             adoption.shortened += token.expires_at is None or sessions[key].expires_at < token.expires_at
     return sessions
 

@@ -104,6 +104,15 @@ def make_format(name: str, options: Any) -> ForeignFormat:
     return made
 
 
+def mistake_in(name: str, options: Any) -> str:
+    """Return what is wrong with an entry of the setting; nothing if it is right."""
+    try:
+        make_format(name, options)
+    except ImproperlyConfigured as error:
+        return str(error)
+    return ""
+
+
 def key_of(name: str, known_by: bytes) -> uuid.UUID:
     """Return the primary key of a token's row; tokens of different formats never have the same."""
     digest = hashlib.sha256(hashlib.sha256(name.encode()).digest() + known_by).digest()

@@ -28,7 +28,8 @@ def _rubbish(web_client, user):
 @pytest.mark.usefixtures("_rubbish")
 def test_purge_tokens_says_what_it_removed(run, errors):
     assert run("purge_tokens") == (
-        "Removed 5 sessions, 1 records of revoked access tokens, 0 audit events, 0 signing keys.\n"
+        "Removed 5 sessions, 1 records of revoked access tokens, 0 audit events, "
+        "0 signing keys, 0 records of imported tokens.\n"
     )
     assert errors.getvalue() == ""
     assert RefreshToken.objects.count() == len(live_ids()) == 1
@@ -71,7 +72,8 @@ def test_purge_tokens_reports_progress_if_asked_or_if_it_takes_long(run, errors,
     monkeypatch.setattr(purge_tokens, "_PAUSE", 0.0)
     run("purge_tokens")
     assert errors.getvalue().splitlines()[len(lines) :] == [
-        "So far: 3 sessions, 0 records of revoked access tokens, 0 audit events, 0 signing keys."
+        "So far: 3 sessions, 0 records of revoked access tokens, 0 audit events, "
+        "0 signing keys, 0 records of imported tokens."
     ]
 
 

@@ -17,12 +17,14 @@ from django.utils import timezone
 
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.checks import check_settings
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.keys import key_set
 from django_ciam_token.models import Client, ForeignToken, RefreshToken
 from django_ciam_token.purging import purge
 from django_ciam_token.sessions import adoption, foreign
 from django_ciam_token.sessions.adoption import adopt
 from django_ciam_token.sessions.foreign import EndedToken, key_of
+from django_ciam_token.tokens import foreign as foreign_tokens
 from tests import other_package
 from tests.conftest import post_form
 from tests.factories import ClientFactory, UserFactory
@@ -369,6 +371,17 @@ def test_what_was_used_there_since_its_import_lasts_longer_here_too(web_client, 
     KNOWN[token.known_by] = replace(token, expires_at=now + DAY)
 
     assert refresh(web_client, text).status_code == 200
+
+
+def test_what_was_not_used_there_lasts_as_long_as_it_did(web_client, user, refresh):
+    expires_at = timezone.now() + DAY
+    text, _ = brought(web_client, user, expires_at=expires_at)
+
+    with CaptureQueriesContext(connection) as queries:
+        foreign_tokens.resolve(Concealed(text), now=timezone.now())
+
+    assert not any(query["sql"].startswith("UPDATE") for query in queries)
+    assert RefreshToken.objects.get().expires_at == expires_at
 
 
 def test_what_is_known_of_a_token_is_forgotten_when_nobody_would_accept_it_any_more(web_client, user):
