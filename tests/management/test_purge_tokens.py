@@ -72,8 +72,10 @@ def test_purge_tokens_reports_progress_if_asked_or_if_it_takes_long(run, errors,
     monkeypatch.setattr(purge_tokens, "_PAUSE", 0.0)
     run("purge_tokens")
     assert errors.getvalue().splitlines()[len(lines) :] == [
-        "So far: 3 sessions, 0 records of revoked access tokens, 0 audit events, "
-        "0 signing keys, 0 records of imported tokens."
+        (
+            "So far: 3 sessions, 0 records of revoked access tokens, 0 audit events, "
+            "0 signing keys, 0 records of imported tokens."
+        )
     ]
 
 
