@@ -21,6 +21,7 @@ DEFAULTS = {
         "email": "Read your email address",
     },
     "GRANTS": {"refresh_token": refresh},
+    "FOREIGN_TOKENS": {},
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=300),
     "ID_TOKEN_LIFETIME": timedelta(seconds=1800),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=1),
