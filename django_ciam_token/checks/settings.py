@@ -84,7 +84,7 @@ def _check_foreign_tokens() -> Iterator[CheckMessage]:
     except ImproperlyConfigured:
         return  # Reported with the other values.
     for message in filter(None, map(foreign.mistake_in, named, named.values())):
-        yield _error("E003", message, "See the settings in the README.")
+        yield error("E003", message, "See the settings in the README.")
 
 
 def _check_issuer() -> Iterator[CheckMessage]:
