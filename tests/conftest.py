@@ -17,7 +17,7 @@ from django.test import Client as Browser
 
 from django_ciam_token import signals
 from django_ciam_token.api import issue_tokens
-from django_ciam_token.clients import secrets
+from django_ciam_token.clients import authentication, secrets
 from django_ciam_token.crypto import jose, refresh_token_string
 from django_ciam_token.grants import refresh_token
 from django_ciam_token.integrations import cors_headers
@@ -55,6 +55,7 @@ def _fresh_caches() -> Iterator[None]:
     cache.clear()
     FailureThrottle.memory.forget()
     audit_trail.forget()
+    authentication._not_noted.end()
     yield
     key_set.forget()
     cors_headers.forget()

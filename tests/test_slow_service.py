@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,6 +22,7 @@ from django_ciam_token.database import outages
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.sessions import rotation
 from tests.conftest import post_form
+from tests.locks import held_elsewhere
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,29 +68,6 @@ def assert_same_successor(*answers):
     assert [answer.status_code for answer in answers] == [200] * len(answers), [a.content for a in answers]
     assert len({answer.json()["refresh_token"] for answer in answers}) == 1
     assert RefreshToken.objects.get().revoked_at is None
-
-
-@contextmanager
-def held_elsewhere(lock) -> Iterator[None]:
-    """Hold a lock on a connection of another thread."""
-    locked, release = threading.Event(), threading.Event()
-
-    def hold():
-        try:
-            with lock():
-                locked.set()
-                release.wait(10)
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    assert locked.wait(10)
-    try:
-        yield
-    finally:
-        release.set()
-        thread.join()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import logging
 import uuid
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, Protocol
 
 from django.db.models import Q
@@ -14,6 +15,7 @@ from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY, Caller
 from django_ciam_token.clients.methods import Credentials
 from django_ciam_token.clients.secrets import is_live, is_ours
+from django_ciam_token.database.patience import Pause, impatient
 from django_ciam_token.database.retry import best_effort, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidClient
@@ -25,6 +27,7 @@ logger = logging.getLogger("django_ciam_token")
 UNKNOWN: Final = ""
 """What the failures of all client_ids that do not exist are counted under: no client can have this one."""
 _LAST_USE_IS_NOTED_EVERY: Final = timedelta(hours=1)
+_not_noted: Final = Pause(60.0)
 
 
 class Failures(Protocol):
@@ -120,15 +123,25 @@ def _report(reading: ClientReading | None, reason: str, caller: Caller, *, is_si
 def _note_use(secret: StoredSecret, now: datetime) -> bool:
     """Write down that a secret is in use, so that an operator sees whether a replaced one still is.
 
-    At most once an hour for each secret, and a refresh does not fail if it can't be written. Tells whether it
-    tried to write, and so may have waited for another request.
+    At most once an hour for each secret. A refresh neither waits for it nor fails if it can't be written.
+    Tells whether it tried to write, and so may have waited for a moment.
     """
     if secret.last_used_at is not None and now - secret.last_used_at < _LAST_USE_IS_NOTED_EVERY:
         return False
+    if not _not_noted.is_over():
+        return False
     using = write_database(Client)
-    is_due = Q(last_used_at=None) | Q(last_used_at__lte=now - _LAST_USE_IS_NOTED_EVERY)
     message, event = "The use of a client secret could not be noted: %s", "client_secret_use_not_noted"
-    with best_effort(using, message, event=event):
-        # Of many requests at once, one writes: the condition is part of the UPDATE.
-        ClientSecret.objects.using(using).filter(is_due, pk=secret.pk).update(last_used_at=now)
+    # While it is tried, and for a while if that was in vain, no other request tries.
+    _not_noted.begin()
+    write = partial(_write_use, secret, now, using=using)
+    best_effort(write, message, using=using, within=impatient, event=event)
     return True
+
+
+def _write_use(secret: StoredSecret, now: datetime, *, using: str) -> None:
+    is_due = Q(last_used_at=None) | Q(last_used_at__lte=now - _LAST_USE_IS_NOTED_EVERY)
+    rows = ClientSecret.objects.using(using).filter(is_due, pk=secret.pk)
+    # Of many requests at once, one writes: the condition is part of the UPDATE.
+    if rows.update(last_used_at=now):
+        _not_noted.end()

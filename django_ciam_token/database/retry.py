@@ -10,8 +10,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, TypeVar
 
 from django.db import (
@@ -134,19 +134,27 @@ def read_rows(rows: QuerySet[Any, T]) -> list[T]:
     return retry(lambda _: list(rows), using=rows.db)
 
 
-@contextmanager
-def best_effort(using: str, message: str, *arguments: Any, **fields: str) -> Iterator[None]:
+def best_effort(
+    write: Callable[[], object],
+    message: str,
+    *arguments: Any,
+    using: str,
+    within: Callable[[str], AbstractContextManager[Any]] = transaction.atomic,
+    **fields: str,
+) -> None:
     """Make a write that a request can do without: in a transaction, and only logged if the database refuses.
 
     Args:
-        using: the alias of the database.
+        write: makes it.
         message: for the log; its last placeholder is for the class of the error.
         arguments: for its other placeholders.
+        using: the alias of the database.
+        within: opens the transaction; that may be refused as well.
         fields: what else the log record has.
     """
     try:
-        with transaction.atomic(using=using):
-            yield
+        with within(using):
+            write()
     except UNAVAILABLE as error:
         mend(using)
         logger.warning(message, *arguments, type(error).__name__, extra=fields)

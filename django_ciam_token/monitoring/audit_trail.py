@@ -14,18 +14,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from django.db import transaction
 from django.dispatch import Signal
 
 from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY, Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.forks import after_fork
-from django_ciam_token.database.retry import UNAVAILABLE, mend
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.database.tenants import tenant_key
 from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEvent
 from django_ciam_token.monitoring.allowance import Allowance
+from django_ciam_token.monitoring.event_writer import EventWriter
 from django_ciam_token.monitoring.refresh_counter import count_refresh
 
 logger = logging.getLogger("django_ciam_token")
@@ -36,6 +35,7 @@ _failures: Final = Allowance(at_once=300, every=6.0)
 # For each session: whoever has a token can replay it, or get and revoke as many access tokens as they like.
 _of_session: Final = Allowance(at_once=20, every=180.0)
 _left_out_is_logged: Final = Allowance(at_once=1, every=60.0)
+writer: Final = EventWriter()
 
 
 class _Replays(NamedTuple):
@@ -56,7 +56,7 @@ def connect() -> None:
     """Listen to every signal that is an event. An ordinary refresh is not one: it is only counted."""
     receivers: dict[Signal, Callable[..., None]] = {
         signals.tokens_issued: _issued,
-        signals.tokens_refreshed: count_refresh,
+        signals.tokens_refreshed: _refreshed,
         signals.tokens_replayed: _replayed,
         signals.reuse_detected: _reused,
         signals.sessions_revoked: _sessions_revoked,
@@ -75,8 +75,8 @@ def forget() -> None:
     # After a fork a thread that does not exist here may hold the parent's.
     _lock = threading.Lock()
     _replays.clear()
-    for allowance in (_failures, _of_session, _left_out_is_logged):
-        allowance.forget()
+    for memory in (_failures, _of_session, _left_out_is_logged, writer):
+        memory.forget()
 
 
 after_fork(forget)
@@ -85,15 +85,7 @@ after_fork(forget)
 def record(*events: SecurityEvent) -> None:
     """Add rows, if the setting ``AUDIT_TRAIL`` is on."""
     if ciam_settings.AUDIT_TRAIL:
-        using = write_database(SecurityEvent)
-        # If the database of the trail has a transaction open, a failure here must not break that transaction.
-        try:
-            with transaction.atomic(using=using):
-                SecurityEvent.objects.using(using).bulk_create(events, batch_size=1_000)
-        except UNAVAILABLE:
-            # The sender of the signal logs this error. It must not affect the statements that follow.
-            mend(using)
-            raise
+        writer.add(events)
 
 
 def event_of(
@@ -125,6 +117,11 @@ def event_of(
 def _issued(*, session: RefreshToken | None, client: Client, user: Any, caller: Caller, **_: Any) -> None:
     user_id = None if user is None else user.pk
     record(event_of(EventType.ISSUED, session=session, client=client, user_id=user_id, caller=caller))
+
+
+def _refreshed(**_: Any) -> None:
+    count_refresh()
+    writer.write_kept()
 
 
 def _replayed(*, session: RefreshToken, client: Client, caller: Caller, **_: Any) -> None:

@@ -1,6 +1,7 @@
 """Counting refreshes by day without a write for each of them.
 
-Each process counts in memory and adds to the table at most once a minute. When a process ends, what it has
+Each process counts in memory and adds to the table at most once a minute. The request that does it does not
+wait for other people's locks; if it can't write, the next minute's does. When a process ends, what it has
 counted since then is lost: the figure is there to show a trend, and is not worth a write per refresh.
 """
 
@@ -23,6 +24,7 @@ from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.age import Instant
 from django_ciam_token.database.clock import utc_day
 from django_ciam_token.database.forks import after_fork
+from django_ciam_token.database.patience import impatient
 from django_ciam_token.database.retry import mend
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.database.tenants import tenant_key
@@ -73,11 +75,13 @@ class RefreshCounter:
 
     def _write(self, tenant: Hashable, day: date, number: int, *, using: str) -> None:
         try:
-            with transaction.atomic(using=using):
+            with impatient(using):
                 _add(day, self._shard, number, using=using)
         except (DatabaseError, InterfaceError) as error:
             with self._lock:
                 self._counted[tenant][day] += number
+                # Somebody may hold this row for longer.
+                self._shard = (self._shard + 1) % _SHARDS
             mend(using, error)
             logger.warning(
                 "The number of refreshes could not be written: %s",

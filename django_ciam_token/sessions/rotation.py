@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from django.db import transaction
@@ -88,9 +89,9 @@ def renew_grace_period(session: RefreshToken, *, using: str) -> None:
     rotation is answered all the same.
     """
     message = "Session %s: its grace period could not be renewed: %s"
-    fields = {"event": "grace_period_not_renewed", "session_id": str(session.pk)}
-    with best_effort(using, message, session.pk, **fields):
-        _restart_grace_period(session, session.generation, using=using)
+    event, session_id = "grace_period_not_renewed", str(session.pk)
+    restart = partial(_restart_grace_period, session, session.generation, using=using)
+    best_effort(restart, message, session.pk, using=using, event=event, session_id=session_id)
 
 
 def _restart_grace_period(session: RefreshToken, generation: int, *, using: str) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import time
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.contrib.auth.hashers import make_password
@@ -12,6 +14,7 @@ from django_ciam_token.clients import authentication, secrets
 from django_ciam_token.clients.methods import METHODS, Credentials
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.models import ClientSecret
+from tests.locks import held_elsewhere, row_locks, table_lock
 
 pytestmark = pytest.mark.django_db
 
@@ -78,3 +81,21 @@ def test_authentication_succeeds_even_if_the_use_can_not_be_noted(web_client, mo
 
     assert authenticate(web_client) == web_client
     assert "could not be noted" in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("lock", [row_locks, table_lock])
+def test_authentication_does_not_wait_until_the_use_can_be_noted(web_client, lock, caplog):
+    ClientSecret.objects.update(last_used_at=None)
+    with held_elsewhere(partial(lock, ClientSecret)):
+        begun_at = time.monotonic()
+        for _ in range(10):
+            assert authenticate(web_client) == web_client
+        assert time.monotonic() - begun_at < 1
+
+    # The others did not try.
+    assert caplog.text.count("could not be noted: OperationalError") == 1
+    assert ClientSecret.objects.get().last_used_at is None
+    authentication._not_noted.end()
+    authenticate(web_client)
+    assert ClientSecret.objects.get().last_used_at is not None

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import partial
 
 import pytest
 from django.db import OperationalError, connections
@@ -10,6 +11,7 @@ from django.db import OperationalError, connections
 from django_ciam_token.models import RefreshCount
 from django_ciam_token.monitoring import refresh_counter
 from django_ciam_token.monitoring.refresh_counter import RefreshCounter, count_refresh
+from tests.locks import held_elsewhere, row_locks
 
 pytestmark = pytest.mark.django_db
 
@@ -128,3 +130,21 @@ def test_a_minute_has_passed_if_either_clock_says_so(counter, monkeypatch):
     counter.add()
 
     assert written() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_refresh_does_not_wait_for_somebody_who_holds_the_row(counter, caplog):
+    counter.add()
+    shard = counter._shard
+    counter._written_at.clear()
+    with held_elsewhere(partial(row_locks, RefreshCount)):
+        begun_at = time.monotonic()
+        counter.add()
+        assert time.monotonic() - begun_at < 1
+    assert "could not be written: OperationalError" in caplog.text
+
+    counter._written_at.clear()
+    counter.add()
+
+    assert written() == 3
+    assert counter._shard == (shard + 1) % 16
