@@ -55,6 +55,10 @@ client_changed: Final = Signal()
 ``changed`` or ``deleted``), ``changes`` (a dict: for each field that differs, the old and the new value),
 ``actor``, ``caller``."""
 
+consent_withdrawn: Final = Signal()
+"""What a user had allowed a client was taken back; their sessions there were ended. Arguments: ``client``,
+``user``, ``scope``, ``actor`` (a user name, or empty), ``caller``."""
+
 
 def send_revoked(sessions: list[Any], *, sender: type, using: str, **arguments: Any) -> None:
     """Send the signals for sessions that were ended together: one for each, and one for all of them."""

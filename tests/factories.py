@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest.mock import patch
 
 import factory
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
 from django_ciam_token.api import issue_tokens
+from django_ciam_token.clients import registration
 from django_ciam_token.clients.registration import create_client
 from django_ciam_token.models import Client, RefreshToken
 
@@ -23,7 +25,8 @@ class UserFactory(factory.django.DjangoModelFactory):
 class ClientFactory(factory.django.DjangoModelFactory):
     """A client of the given type; `client.plain_secret` is the secret of a confidential client.
 
-    The secret counts as used already, so that tests that count queries see those of an ordinary request.
+    The secret counts as used already, so that tests that count queries see those of an ordinary request. The
+    creation is not reported, so that tests that count events see only those of what they do.
     """
 
     class Meta:
@@ -36,7 +39,8 @@ class ClientFactory(factory.django.DjangoModelFactory):
 
     @classmethod
     def _create(cls, model_class: type[Client], *args: object, **fields: object) -> Client:
-        client, client.plain_secret = create_client(**fields)
+        with patch.object(registration, "report_creation"):
+            client, client.plain_secret = create_client(**fields)
         client.secrets.update(last_used_at=timezone.now())
         return client
 

@@ -290,8 +290,8 @@ def test_deleting_a_client_deletes_its_secrets_and_sessions_only(first_tokens, w
     user.refresh_from_db()
 
 
-def test_a_session_is_ended_for_one_of_four_reasons():
-    assert RevocationReason.values == ["reuse", "client", "operator", "user"]
+def test_a_session_is_ended_for_one_of_five_reasons():
+    assert RevocationReason.values == ["reuse", "client", "operator", "user", "consent_withdrawn"]
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from django_ciam_token.admin.base import TokenAdmin
+from django_ciam_token.caller import Caller
+from django_ciam_token.clients.changes import report_deletion
 from django_ciam_token.models import Client, ClientSecret, RefreshToken
+from django_ciam_token.sessions.user import user_name
 
 # Deleting a client deletes its sessions in the same request and transaction.
 _MOST_SESSIONS: Final = 10_000
@@ -18,6 +22,18 @@ class ClientDeletionMixin(TokenAdmin):
     """Says what is deleted with a client, and refuses if that is too much for one request."""
 
     delete_confirmation_template = "admin/django_ciam_token/delete_client.html"
+
+    def delete_model(self, request: HttpRequest, obj: Client) -> None:
+        """Delete a client, and report it."""
+        super().delete_model(request, obj)
+        report_deletion(obj, actor=user_name(request.user), caller=Caller.of(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Client]) -> None:
+        """Delete clients, and report each."""
+        clients = list(queryset)
+        super().delete_queryset(request, queryset)
+        for client in clients:
+            report_deletion(client, actor=user_name(request.user), caller=Caller.of(request))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Count what is deleted with the clients: a list of every session would be as long as the table."""

@@ -19,6 +19,7 @@ from django_ciam_token.admin import new_secret
 from django_ciam_token.admin.base import Confirmation, TokenAdmin, is_confirmed, local_date
 from django_ciam_token.admin.client_form import OverlapForm
 from django_ciam_token.caller import Caller
+from django_ciam_token.clients.changes import report_creation, update_client
 from django_ciam_token.clients.secrets import (
     add_first_secret,
     is_live,
@@ -73,13 +74,16 @@ class ClientSecretsMixin(TokenAdmin):
 
     def save_model(self, request: HttpRequest, obj: Client, form: Any, change: bool) -> None:
         """Save only the changed fields; generate the first secret of a new client that must have one."""
+        actor, caller = user_name(request.user), Caller.of(request)
         if change:
             columns = {field.name for field in obj._meta.concrete_fields}
-            obj.save(update_fields=columns.intersection(form.changed_data))
+            fields = {name: getattr(obj, name) for name in columns.intersection(form.changed_data)}
+            update_client(obj, actor=actor, caller=caller, **fields)
             return
         super().save_model(request, obj, form, change)
         if obj.must_have_secret:
             new_secret.keep(request, obj, add_first_secret(obj))
+        report_creation(obj, actor=actor, caller=caller)
 
     def response_add(self, request: HttpRequest, obj: Client, post_url_continue: Any = None) -> HttpResponse:
         """Redirect to the page that shows the client_id and the secret."""

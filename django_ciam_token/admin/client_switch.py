@@ -16,10 +16,13 @@ from django.utils.translation import gettext_lazy
 
 from django_ciam_token.admin import paging
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, TokenAdmin, is_confirmed
+from django_ciam_token.caller import Caller
+from django_ciam_token.clients.changes import report_switch
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client
+from django_ciam_token.sessions.user import user_name
 
 
 class ClientSwitchMixin(TokenAdmin):
@@ -98,21 +101,27 @@ def _switch(request: HttpRequest, clients: list[int], *, on: bool) -> None:
     operator: Any = request.user.pk
     using = write_database(Client)
     changed = Client.objects.using(using).filter(pk__in=clients, is_active=not on)
+    # Also those of an attempt whose COMMIT succeeded although the database did not confirm it.
+    switched: dict[int, Client] = {}
 
     def write(_: int) -> None:
         with transaction.atomic(using=using):
-            switched = list(changed.values_list("pk", flat=True))
+            found = {client.pk: client for client in changed}
             changed.update(is_active=on)
-            if switched:
-                entries = Client.objects.using(using).filter(pk__in=switched)
+            if found:
+                entries = Client.objects.using(using).filter(pk__in=found)
                 LogEntry.objects.log_actions(operator, entries, CHANGE, message)
+            switched.update(found)
 
     try:
         retry(write, using=using)
     except TemporarilyUnavailable:
         messages.error(request, UNCERTAIN)
-    else:
-        messages.success(request, message)
+        return
+    for client in switched.values():
+        client.is_active = on
+        report_switch(client, actor=user_name(request.user), caller=Caller.of(request))
+    messages.success(request, message)
 
 
 def _question(names: list[str], *, on: bool) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_ciam_token.admin.base import ReadOnlyAdmin
@@ -28,9 +30,17 @@ class SecurityEventAdmin(ReadOnlyAdmin):
     search_help_text = _(
         "Session ID, client_id or the user's primary key (the last two only among the newest events)"
     )
-    fields = list_display
+    fields = (*list_display, "changes")
+    readonly_fields = ("changes",)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # They would count the table once per filter.
+
+    @admin.display(description=_("changes"))
+    def changes(self, event: SecurityEvent) -> str:
+        """Return what was changed of a client: each field with its old and its new value."""
+        changed: dict[str, list[Any]] = event.detail or {}
+        lines = ((name, _in_words(old), _in_words(new)) for name, (old, new) in changed.items())
+        return format_html_join("", "<div><code>{}</code>: {} → {}</div>", lines) or "-"
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: events are only ever added."""
@@ -53,3 +63,11 @@ class SecurityEventAdmin(ReadOnlyAdmin):
             return queryset.filter(session_id=uuid.UUID(term)), False
         except ValueError:
             return newest(queryset).filter(Q(client_id=term) | Q(user_id=term)), False
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    if isinstance(value, list):
+        value = " ".join(value)
+    return str(value) if value else "-"

@@ -107,22 +107,29 @@ def edit_client(
     if done and not dry_run:
         for name in done:
             setattr(client, name, getattr(row, name))
-        report_change(client, action="changed", changes=done, actor=actor, caller=caller)
+        _report(client, action="changed", changes=done, actor=actor, caller=caller)
     return done
 
 
-def report_change(
-    client: Client, *, action: str, changes: Changes, actor: str = "", caller: Caller = NOBODY
-) -> None:
-    """Log and signal that a client was created, changed or deleted.
+def report_creation(client: Client, *, actor: str = "", caller: Caller = NOBODY) -> None:
+    """Log and signal that a client was created, with all that is set for it."""
+    changes: Changes = {name: (None, value) for name, value in _configuration(client).items() if value}
+    _report(client, action="created", changes=changes, actor=actor, caller=caller)
 
-    Args:
-        client: the client, as it is now or was last.
-        action: ``created``, ``changed`` or ``deleted``.
-        changes: the fields that differ, with their old and new values.
-        actor: who did it, if it was a person: a user name.
-        caller: where the request came from.
-    """
+
+def report_deletion(client: Client, *, actor: str = "", caller: Caller = NOBODY) -> None:
+    """Log and signal that a client was deleted, with all that was set for it."""
+    changes: Changes = {name: (value, None) for name, value in _configuration(client).items() if value}
+    _report(client, action="deleted", changes=changes, actor=actor, caller=caller)
+
+
+def report_switch(client: Client, *, actor: str = "", caller: Caller = NOBODY) -> None:
+    """Log and signal that a client was enabled or disabled."""
+    changes: Changes = {"is_active": (not client.is_active, client.is_active)}
+    _report(client, action="changed", changes=changes, actor=actor, caller=caller)
+
+
+def _report(client: Client, *, action: str, changes: Changes, actor: str, caller: Caller) -> None:
     logger.info(
         "Client %s %s: %s",
         client.client_id,

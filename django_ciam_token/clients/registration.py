@@ -9,6 +9,8 @@ from typing import Any, Final
 from django.db import transaction
 from django.views.decorators.debug import sensitive_variables
 
+from django_ciam_token.caller import NOBODY, Caller
+from django_ciam_token.clients.changes import report_creation
 from django_ciam_token.clients.secrets import add_first_secret
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import ApplicationType, Client
@@ -37,7 +39,12 @@ def lifetimes_of_type(application_type: str) -> Mapping[str, timedelta]:
 
 @sensitive_variables()
 def create_client(
-    *, name: str, application_type: ApplicationType | str, **fields: Any
+    *,
+    name: str,
+    application_type: ApplicationType | str,
+    actor: str = "",
+    caller: Caller = NOBODY,
+    **fields: Any,
 ) -> tuple[Client, str | None]:
     """Register a client and return it with its secret, which can't be recovered.
 
@@ -46,6 +53,8 @@ def create_client(
         application_type: ``web`` and ``m2m`` get a secret; for ``spa`` and ``mobile`` it is None. The
             refresh tokens of ``mobile`` and ``m2m`` live for 30 days unused, their sessions for 180 and 365
             days, unless ``refresh_token_lifetime`` and ``session_lifetime`` say otherwise.
+        actor: who did it, if it was a person: a user name.
+        caller: where the request came from.
         fields: further fields of `Client`; None is as if it were left out.
 
     Raises:
@@ -60,4 +69,5 @@ def create_client(
     with transaction.atomic(using=using):
         client.save(using=using, force_insert=True)
         secret = add_first_secret(client) if client.must_have_secret else None
+    report_creation(client, actor=actor, caller=caller)
     return client, secret

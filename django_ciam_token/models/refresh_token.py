@@ -19,6 +19,7 @@ class RevocationReason(models.TextChoices):
     CLIENT = "client", _("by the application")
     OPERATOR = "operator", _("by an operator")
     USER = "user", _("by the user")
+    CONSENT = "consent_withdrawn", _("consent withdrawn")
 
 
 class SessionState(models.TextChoices):

@@ -17,6 +17,8 @@ class EventType(models.TextChoices):
     CLIENT_AUTHENTICATION_FAILED = "client_auth_failed", _("client authentication failed")
     KEY_ROTATED = "key_rotated", _("signing key rotated")
     SECRET_ROTATED = "secret_rotated", _("client secret rotated")
+    CLIENT_CHANGED = "client_changed", _("client changed")
+    CONSENT_WITHDRAWN = "consent_withdrawn", _("consent withdrawn")
 
 
 class SecurityEvent(models.Model):
@@ -33,6 +35,8 @@ class SecurityEvent(models.Model):
     reason = models.CharField(_("reason"), max_length=64, blank=True)
     actor = models.CharField(_("by"), max_length=150, blank=True)
     address = models.GenericIPAddressField(_("address"), null=True, blank=True)
+    detail = models.JSONField(_("changes"), null=True, blank=True)
+    """Of a changed client: each field that changed, with its old and its new value. Never a secret."""
 
     class Meta:
         verbose_name = _("security event")

@@ -64,6 +64,8 @@ def connect() -> None:
         signals.client_authentication_failed: _client_authentication_failed,
         signals.signing_key_rotated: _key_rotated,
         signals.client_secret_rotated: _secret_rotated,
+        signals.client_changed: _client_changed,
+        signals.consent_withdrawn: _consent_withdrawn,
     }
     for signal, receiver in receivers.items():
         signal.connect(receiver, dispatch_uid="django_ciam_token.monitoring.audit_trail")
@@ -99,6 +101,7 @@ def event_of(
     reason: str = "",
     actor: str = "",
     caller: Caller = NOBODY,
+    detail: dict[str, Any] | None = None,
 ) -> SecurityEvent:
     """Return a row that is not saved yet; a session supplies its user, and its client unless one is given."""
     if session is not None:
@@ -111,6 +114,7 @@ def event_of(
         reason=reason[:64],
         actor=str(actor)[:150],
         address=caller.address,
+        detail=detail,
     )
 
 
@@ -187,3 +191,19 @@ def _key_rotated(*, kid: str, actor: str, caller: Caller, **_: Any) -> None:
 
 def _secret_rotated(*, client: Client, actor: str, caller: Caller, **_: Any) -> None:
     record(event_of(EventType.SECRET_ROTATED, client=client, actor=actor, caller=caller))
+
+
+def _client_changed(
+    *, client: Client, action: str, changes: dict[str, Any], actor: str, caller: Caller, **_: Any
+) -> None:
+    # Of a change the list of events shows which fields, and the page of one also the values.
+    reason = ", ".join(changes) if action == "changed" else action
+    event = EventType.CLIENT_CHANGED
+    record(event_of(event, client=client, reason=reason, actor=actor, caller=caller, detail=changes))
+
+
+def _consent_withdrawn(
+    *, client: Client, user: Any, scope: str, actor: str, caller: Caller, **_: Any
+) -> None:
+    event = EventType.CONSENT_WITHDRAWN
+    record(event_of(event, client=client, user_id=user.pk, reason=scope, actor=actor, caller=caller))

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from django_ciam_token.clients.registration import create_client
 from django_ciam_token.management.client_options import add_client_options, fields_of
-from django_ciam_token.management.commands import TokenCommand, add_json_option, explain
+from django_ciam_token.management.commands import TokenCommand, add_json_option, explain, operator_name
 from django_ciam_token.models import ApplicationType
 
 
@@ -47,7 +47,9 @@ class Command(TokenCommand):
         """Create the client and show what its developer needs."""
         fields = {"client_id": options["client_id"], **fields_of(options)}
         try:
-            client, secret = create_client(name=options["name"], application_type=options["type"], **fields)
+            client, secret = create_client(
+                name=options["name"], application_type=options["type"], actor=operator_name(), **fields
+            )
         except ValidationError as error:
             raise CommandError(explain(error)) from error
         members = {"client_id": client.client_id}
