@@ -87,6 +87,12 @@ class Settings:
     RESOURCE_CHECKS_REVOCATION = Option(parsers.as_boolean, default=True)
     """Whether the site's own views refuse an access token if it or its session was revoked, or if its user
     has a new password. The query is made in any case, because user and client must be active."""
+    RESOURCE_STATELESS = Option(parsers.as_boolean, default=False)
+    """Whether the site's own views accept an access token without asking the database: what ended since it
+    was issued (session, user, client, scope) is then seen when the token expires. Views may say otherwise."""
+    PASS_ON_FOREIGN_TOKENS = Option(parsers.as_boolean, default=False)
+    """Whether the site's own views leave a Bearer token that does not claim to be ours, because it is no JWT
+    or one of another issuer, to the next authentication class."""
     USER_CLAIMS = Option(parsers.as_callable_or_none, default=None)
     """``(*, user, client, scope) -> dict``: the claims of ``/userinfo`` besides ``sub``."""
     AUDIT_TRAIL = Option(parsers.as_boolean, default=True)

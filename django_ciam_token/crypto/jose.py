@@ -119,6 +119,15 @@ class Header(NamedTuple):
     typ: str
 
 
+def unverified_issuer(token: str) -> Any:
+    """Return the ``iss`` of anything that might be a JWT; None if there is none. Nobody has verified it."""
+    try:
+        claims = json.loads(_decoded(token.split(".")[1]))
+    except (IndexError, ValueError, RecursionError):
+        return None
+    return claims.get("iss") if isinstance(claims, dict) else None
+
+
 class SignedText:
     """A JWT in its parts, parsed once; nobody has verified it."""
 

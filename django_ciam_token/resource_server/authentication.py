@@ -1,33 +1,19 @@
-"""Authenticating requests to the site's own views by an access token."""
+"""Authenticating requests to the site's own views of Django REST framework by an access token."""
 
 from __future__ import annotations
 
-import logging
-from datetime import datetime
+from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Any, ClassVar
 
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import Error
-from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException, AuthenticationFailed, ParseError
 from rest_framework.request import Request
 
-from django_ciam_token.caller import shown_path
-from django_ciam_token.concealed import Concealed
-from django_ciam_token.conf import ciam_settings
-from django_ciam_token.errors import InvalidRequest, InvalidToken, TemporarilyUnavailable
-from django_ciam_token.resource_server.machine_user import MachineUser
-from django_ciam_token.tokens import access_tokens
+from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.resource_server.door import RETRY_AFTER, TRY_AGAIN, Door, Refused
 from django_ciam_token.tokens.access_tokens import LiveAccessToken
-from django_ciam_token.tokens.bearer import bearer_token, challenge
-
-logger = logging.getLogger("django_ciam_token")
-
-# This is all that a caller learns about why its token is refused.
-_EXPIRED: Final = "the access token has expired"
-_NOT_VALID: Final = "the access token is not valid"
+from django_ciam_token.tokens.bearer import challenge
 
 
 class AccessTokenRefused(AuthenticationFailed):
@@ -56,9 +42,9 @@ class AccessTokensUnavailable(APIException):
     """
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    default_detail = "try again with the same access token"
+    default_detail = TRY_AGAIN
     default_code = TemporarilyUnavailable.error
-    wait = 1
+    wait = RETRY_AFTER
     """In seconds; Django REST framework sends it as Retry-After."""
 
 
@@ -71,43 +57,26 @@ class AccessTokenAuthentication(BaseAuthentication):
     """
 
     www_authenticate_realm = "api"
+    stateless: ClassVar[bool | None] = None
+    """Whether tokens are accepted without asking the database; None for ``RESOURCE_STATELESS``."""
+    pass_on_foreign_tokens: ClassVar[bool | None] = None
+    """Whether a token that is not ours is left to the next class; None for ``PASS_ON_FOREIGN_TOKENS``."""
 
-    def authenticate(self, request: Request) -> tuple[AbstractBaseUser | MachineUser, LiveAccessToken] | None:
-        """Return the user and the token; None if the request has no Bearer credentials.
+    def authenticate(self, request: Request) -> tuple[Any, LiveAccessToken] | None:
+        """Return the user and the token; None if the request has no Bearer credentials, or foreign ones.
 
         Raises:
             AccessTokenRefused: the token is not valid, or not valid here.
             MalformedAuthorization: there is no token after ``Bearer``, or more than one.
             AccessTokensUnavailable: the database refused.
         """
-        try:
-            token = bearer_token(request.headers.get("Authorization"))
-            if token is None:
-                return None
-            live = accept(token, now=timezone.now())
-        except InvalidRequest as error:
-            header = self.challenge(error=error.error, error_description=error.description)
-            raise MalformedAuthorization(error.description, auth_header=header) from None
-        except InvalidToken as error:
-            _log_refusal(request, error)
-            description = _EXPIRED if error.reason == "expired" else _NOT_VALID
-            # Django REST framework asks another instance of this class for the challenge.
-            request.ciam_challenge = self.challenge(  # type: ignore[attr-defined]
-                error=error.error, error_description=description
-            )
-            raise AccessTokenRefused(description) from None
-        except TemporarilyUnavailable:
-            raise AccessTokensUnavailable from None
-        except Error as error:
-            # No database error says anything about the token. And the caller of an API must get its answer in
-            # the format of that API.
-            logger.error(
-                "The database failed while an access token was checked",
-                exc_info=error,
-                extra={"event": "database_unavailable"},
-            )
-            raise AccessTokensUnavailable from None
-        return _user_of(live), live
+        door = Door(
+            realm=self.www_authenticate_realm,
+            stateless=self.stateless,
+            pass_on=self.pass_on_foreign_tokens,
+            refusal=partial(_raised_for, request),
+        )
+        return door.authenticate(request)
 
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge of a 401; it names an error only if a token was sent (RFC 6750 §3.1)."""
@@ -118,37 +87,20 @@ class AccessTokenAuthentication(BaseAuthentication):
         return challenge(realm=self.www_authenticate_realm, **parameters)
 
 
-def _user_of(live: LiveAccessToken) -> AbstractBaseUser | MachineUser:
-    if live.user is not None:
-        return live.user
-    user_of = ciam_settings.MACHINE_USER
-    return MachineUser(client=live.client) if user_of is None else user_of(live.client)
+class StatelessAccessTokenAuthentication(AccessTokenAuthentication):
+    """The same without any query: what ended since the token was issued is seen when the token expires.
 
-
-def accept(token: str | Concealed, *, now: datetime) -> LiveAccessToken:
-    """Return what an access token says if the site's own views may accept it.
-
-    Raises:
-        InvalidToken: they may not accept it; the reason says why.
-        TemporarilyUnavailable: the database refused.
+    ``request.user`` is read, and the token judged in full, when a view asks for more than the user's key.
     """
-    token = Concealed.of(token)
-    verified = access_tokens.verify(token, now=now)
-    access_tokens.require_unexpired(verified, now=now, leeway=ciam_settings.RESOURCE_LEEWAY)
-    audience, audiences = verified.claims["aud"], ciam_settings.RESOURCE_AUDIENCES
-    if audiences is not None and audience not in audiences:
-        raise InvalidToken(reason="wrong_audience")
-    live = access_tokens.require_live(verified, revocation=ciam_settings.RESOURCE_CHECKS_REVOCATION)
-    # If the operator gave the client an audience, it is meant for some API, but perhaps not for this one.
-    if audiences is None and audience != live.client.client_id:
-        raise InvalidToken(reason="wrong_audience")
-    return live
+
+    stateless = True
 
 
-def _log_refusal(request: Request, error: InvalidToken) -> None:
-    logger.info(
-        "%s refused: %s",
-        shown_path(request),
-        error.reason,
-        extra={"event": "request_refused", "error": error.error, "reason": error.reason},
-    )
+def _raised_for(request: Request, refused: Refused) -> Exception:
+    if refused.status == HTTPStatus.BAD_REQUEST:
+        return MalformedAuthorization(refused.detail, auth_header=refused.challenge)
+    if refused.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return AccessTokensUnavailable()
+    # Django REST framework asks another instance of the class for the challenge.
+    request.ciam_challenge = refused.challenge  # type: ignore[attr-defined]
+    return AccessTokenRefused(refused.detail)

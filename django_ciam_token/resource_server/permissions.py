@@ -12,8 +12,8 @@ from rest_framework.request import Request
 
 from django_ciam_token import scopes
 from django_ciam_token.errors import InvalidScope
+from django_ciam_token.resource_server.door import insufficient_scope
 from django_ciam_token.tokens.access_tokens import LiveAccessToken
-from django_ciam_token.tokens.bearer import challenge
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -45,7 +45,7 @@ class TokenHasScopes(BasePermission):
         if self.suffices(token.verified.scope, required):
             return True
         realm = getattr(request.successful_authenticator, "www_authenticate_realm", "api")
-        _explain_refusal(view, challenge(realm=realm, error="insufficient_scope", scope=" ".join(required)))
+        _explain_refusal(view, insufficient_scope(realm, required))
         return False
 
     def suffices(self, scope: tuple[str, ...], required: tuple[str, ...]) -> bool:
@@ -58,12 +58,12 @@ class TokenHasScopes(BasePermission):
             required = getattr(view, "required_scopes", None)
         if isinstance(required, Mapping):
             required = required.get(method, required.get("GET") if method == "HEAD" else None)
-            return None if required is None else _names(required)
+            return None if required is None else scope_names(required)
         if required is None:
             raise ImproperlyConfigured(
                 f"{type(view).__name__} uses {type(self).__name__} and needs the attribute required_scopes."
             )
-        return _names(required)
+        return scope_names(required)
 
 
 class TokenHasAnyScope(TokenHasScopes):
@@ -78,7 +78,7 @@ def has_scopes(*names: str) -> type[TokenHasScopes]:
     """Return a permission class that requires all of these scopes; ``&``, ``|`` and ``~`` combine it."""
 
     class HasScopes(TokenHasScopes):
-        required_scopes = _names(names)
+        required_scopes = scope_names(names)
 
     return HasScopes
 
@@ -87,13 +87,17 @@ def has_any_scope(*names: str) -> type[TokenHasAnyScope]:
     """Return a permission class that requires at least one of these scopes."""
 
     class HasAnyScope(TokenHasAnyScope):
-        required_scopes = _names(names)
+        required_scopes = scope_names(names)
 
     return HasAnyScope
 
 
-def _names(names: Any) -> tuple[str, ...]:
-    """Return scope names as a tuple. A string is refused: it would be read as a list of letters."""
+def scope_names(names: Any) -> tuple[str, ...]:
+    """Return scope names as a tuple.
+
+    Raises:
+        ImproperlyConfigured: it is no list of names. A string is none: it would be read as a list of letters.
+    """
     try:
         if isinstance(names, str) or any(scopes.parse(name) != (name,) for name in names):
             raise ValueError

@@ -19,6 +19,7 @@ from django.db.models import Exists, FilteredRelation, QuerySet
 from django_ciam_token.database.compiled import Columns, Select, Slot
 from django_ciam_token.models import Client, RefreshToken, RevokedAccessToken
 
+_OF_A_SESSION: Final = ("token_revoked", "revoked_at", "session_auth_hash", "user_id")
 # Of a client what decides about a token, and its name. Other attributes are read when they are used.
 _OF_A_CLIENT: Final = (
     *("id", "client_id", "name", "application_type", "scope", "is_active", "refresh_tokens_enabled"),
@@ -50,20 +51,18 @@ class TokenOfClient:
 def read_token_of_session(session_id: uuid.UUID, *, jti: uuid.UUID, using: str) -> TokenOfSession | None:
     """Read all that decides about an access token of a session; None if the session is gone."""
     rows = _OF_SESSION.rows(using, session_id=session_id, jti=jti)
-    if not rows:
-        return None
     user_columns, client_columns = _columns()
-    revoked, revoked_at, auth_hash, user_id, *rest = rows[0]
-    client = client_columns.instance(using, rest[: len(client_columns)])
-    # Without foreign keys in the database a deleted client may leave its sessions behind.
+    end = len(_OF_A_SESSION) + len(client_columns)
+    client = client_columns.instance(using, rows[0][len(_OF_A_SESSION) : end]) if rows else None
     if client is None:
         return None
+    revoked, revoked_at, auth_hash, user_id = rows[0][: len(_OF_A_SESSION)]
     return TokenOfSession(
         token_revoked=bool(revoked),
         session_revoked_at=revoked_at,
         session_auth_hash=auth_hash,
         user_id=user_id,
-        user=user_columns.instance(using, rest[len(client_columns) :]),
+        user=user_columns.instance(using, rows[0][end:]),
         client=client,
     )
 
@@ -71,10 +70,8 @@ def read_token_of_session(session_id: uuid.UUID, *, jti: uuid.UUID, using: str) 
 def read_token_of_client(client_id: str, *, jti: uuid.UUID, using: str) -> TokenOfClient | None:
     """Read all that decides about an access token without a session, but for its user."""
     rows = _OF_CLIENT.rows(using, client_id=client_id, jti=jti)
-    if not rows:
-        return None
     _, client_columns = _columns()
-    client = client_columns.instance(using, rows[0][1:])
+    client = client_columns.instance(using, rows[0][1:]) if rows else None
     # A trailing space is nothing to MariaDB, so what came back is compared once more.
     if client is None or client.client_id != client_id:
         return None
@@ -99,7 +96,7 @@ def _select_of_session() -> QuerySet[Any, Any]:
     # As in `sessions.rows`: the key of the user must come from the user's own table.
     rows = rows.annotate(token_revoked=_is_revoked(), owner=FilteredRelation("user"))
     selected: QuerySet[Any, Any] = rows.values_list(
-        *("token_revoked", "revoked_at", "session_auth_hash", "user_id"),
+        *_OF_A_SESSION,
         *client_columns.names("client__"),
         *user_columns.names("owner__"),
     )

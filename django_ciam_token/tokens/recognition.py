@@ -8,7 +8,8 @@ from datetime import datetime
 from django.utils import timezone
 
 from django_ciam_token.concealed import Concealed
-from django_ciam_token.crypto import refresh_token_string, site_keys
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.crypto import jose, refresh_token_string, site_keys
 from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine, WrongMAC
 from django_ciam_token.errors import InvalidToken
 from django_ciam_token.keys import key_set
@@ -45,6 +46,17 @@ def _access_token_or_foreign(token: Concealed, *, now: datetime) -> GenuineToken
         if presented is None:
             raise
         return presented
+
+
+def claims_to_be_ours(token: Concealed) -> bool:
+    """Tell whether a token says that this service has issued it, true or not.
+
+    A JWT whose ``iss`` is ours says so, however broken it is otherwise, and so does a refresh token.
+    """
+    if token.reveal().startswith(refresh_token_string.PREFIX):
+        return True
+    issuer, ours = token.lend(jose.unverified_issuer), ciam_settings.ISSUER
+    return bool(issuer == ours or (isinstance(issuer, list) and ours in issuer))
 
 
 def session_of_token(token: str | Concealed) -> uuid.UUID | None:
