@@ -24,6 +24,7 @@ class CiamTokenConfig(AppConfig):
         from django_ciam_token import checks
         from django_ciam_token.database import forks
         from django_ciam_token.integrations import cors_headers
+        from django_ciam_token.keys import loading
         from django_ciam_token.monitoring import audit_trail
         from django_ciam_token.sessions.password_upgrade import keep_sessions_at_upgrades
 
@@ -40,6 +41,7 @@ class CiamTokenConfig(AppConfig):
         audit_trail.connect()
         checks.register()
         cors_headers.connect()
+        loading.connect()
         forks.after_fork(forks.abandon_connections)
         post_migrate.connect(_make_first_signing_key, sender=self)
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from django_ciam_token.crypto import jose, site_keys
 from django_ciam_token.database.age import PAUSE_OF_READING, Instant
-from django_ciam_token.database.retry import is_refusal, mend, retry
+from django_ciam_token.database.retry import best_effort, is_refusal, mend, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.database.tenants import tenant_key
 from django_ciam_token.errors import ServerError, TemporarilyUnavailable
@@ -65,6 +65,8 @@ class KeySet:
             raise ServerError(reason="no_signing_key")
         if key.kid not in self.pairs:
             self.pairs[key.kid] = _parse(key)
+        if key.is_provisional:
+            _note_first_use(key)
         return self.pairs[key.kid]
 
     def require_right_secrets(self, now: datetime) -> None:
@@ -220,6 +222,22 @@ def _parse(key: SigningKey) -> jose.SigningKeyPair:
     except site_keys.Undecryptable:
         raise _wrong_secrets(key) from None
     return jose.SigningKeyPair(kid=key.kid, algorithm=key.algorithm, private_key=jose.parse_private_key(pem))
+
+
+def _note_first_use(key: SigningKey) -> None:
+    """Write down that the key that `migrate` made has signed, so that it no longer gives way to others.
+
+    Once in the life of a site. It waits for nobody: keys are being loaded if the row is locked.
+    """
+    using = write_database(SigningKey)
+    rows = SigningKey.objects.using(using).filter(pk=key.pk, is_provisional=True)
+    skip_locked = connections[using].features.has_select_for_update_skip_locked
+    message = "The first use of signing key %s could not be noted: %s"
+    with best_effort(using, message, key.kid, event="signing_key_use_not_noted", kid=key.kid):
+        found = list(rows.select_for_update(skip_locked=skip_locked).values_list("pk", flat=True))
+        rows.filter(pk__in=found).update(is_provisional=False)
+    # Until the keys are read again.
+    key.is_provisional = False
 
 
 def _wrong_secrets(key: SigningKey) -> TemporarilyUnavailable:

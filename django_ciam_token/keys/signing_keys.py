@@ -84,8 +84,7 @@ def rotate(
 
 def _store(key: SigningKey, *, compromised_at: datetime | None, using: str) -> None:
     """Insert a new key, and let the older ones retire at the instant it becomes active."""
-    needed_for = longest_token_lifetime() + ciam_settings.PROCESS_CACHE_LIFETIME + _LEEWAY
-    removed_at = compromised_at or key.active_at + needed_for
+    removed_at = compromised_at or key.active_at + published_after_retirement()
     with transaction.atomic(using=using):
         older = SigningKey.objects.using(using)
         # If there are two rotations at once, both lock the oldest row. The second waits for it, and then
@@ -101,6 +100,11 @@ def _store(key: SigningKey, *, compromised_at: datetime | None, using: str) -> N
         )
         key.pk = None
         key.save(using=using, force_insert=True)
+
+
+def published_after_retirement() -> timedelta:
+    """Return for how long a key must stay in the JWK Set after its retirement, for what it has signed."""
+    return longest_token_lifetime() + ciam_settings.PROCESS_CACHE_LIFETIME + _LEEWAY
 
 
 def remove_retired(*, kids: Collection[str] | None = None, now: datetime | None = None) -> int:
@@ -163,6 +167,7 @@ def ensure_first_key(*, using: str) -> SigningKey | None:
     if any(binding.trust(key) is not Trust.MISMATCHED for key in present):
         return None
     key = _generate(ciam_settings.SIGNING_ALGORITHM, now=now, active_at=now)
+    key.is_provisional = True
     key.save(using=using, force_insert=True)
     forget()
     return key

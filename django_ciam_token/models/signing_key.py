@@ -28,7 +28,9 @@ class SigningKey(models.Model):
     algorithm = models.CharField(_("algorithm"), max_length=10, editable=False)
     public_jwk = models.JSONField(_("public key"), editable=False)
     encrypted_private_key = models.TextField(editable=False)
-    """PKCS #8 PEM, encrypted with a key derived from the site's secrets."""
+    """PKCS #8 PEM and public JWK, encrypted with a key derived from the site's secrets."""
+    is_provisional = models.BooleanField(default=False, editable=False)
+    """Whether ``migrate`` made it and it has signed nothing yet: it gives way to keys that are loaded."""
     created_at = models.DateTimeField(_("published"), editable=False)
     active_at = models.DateTimeField(_("active"), editable=False)
     retired_at = models.DateTimeField(_("retired"), null=True, editable=False)

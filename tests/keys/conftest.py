@@ -21,6 +21,13 @@ def first_key(db):
     return SigningKey.objects.get()
 
 
+@pytest.fixture
+def used_key(first_key):
+    """The key that migrate made, on a site that is in use."""
+    SigningKey.objects.update(is_provisional=False)
+    return SigningKey.objects.get()
+
+
 def rotate(**how):
     return signing_keys.rotate(**{"algorithm": "EdDSA", **how})
 
