@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
+import jwt
 import pytest
 from django.contrib.auth import get_user_model
 from django.core import serializers
@@ -83,7 +84,7 @@ def test_a_site_that_moves_signs_with_the_key_that_verifiers_know(
     assert signs(timezone.now()) == known
     assert set(jwk_set) <= set(published(timezone.now()))
     answer = refresh(web_client, tokens["refresh_token"]).json()
-    assert jose.unverified_kid(answer["access_token"]) == known
+    assert jwt.get_unverified_header(answer["access_token"])["kid"] == known
     for token in (tokens["access_token"], answer["access_token"]):
         access_tokens.verify(Concealed(token), now=timezone.now())
     if is_first_key_gone:
@@ -103,7 +104,7 @@ def test_what_retires_stays_published_for_a_process_that_is_about_to_sign_with_i
     key_set.forget()
     token = jose.sign({"sub": "42"}, key=stale.signing_pair(timezone.now()))
 
-    assert jose.unverified_kid(token) == made.kid
+    assert jwt.get_unverified_header(token)["kid"] == made.kid
     assert signs(timezone.now()) == loaded.kid
     assert set(published(timezone.now())) == {made.kid, loaded.kid}
     retired = SigningKey.objects.get(pk=made.pk)
