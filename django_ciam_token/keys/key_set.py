@@ -11,6 +11,7 @@ import logging
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from django.db import Error, connections
@@ -19,6 +20,7 @@ from django.utils import timezone
 
 from django_ciam_token.crypto import jose, site_keys
 from django_ciam_token.database.age import PAUSE_OF_READING, Instant
+from django_ciam_token.database.patience import impatient
 from django_ciam_token.database.retry import best_effort, is_refusal, mend, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.database.tenants import tenant_key
@@ -227,15 +229,13 @@ def _parse(key: SigningKey) -> jose.SigningKeyPair:
 def _note_first_use(key: SigningKey) -> None:
     """Write down that the key that `migrate` made has signed, so that it no longer gives way to others.
 
-    Once in the life of a site. It waits for nobody: keys are being loaded if the row is locked.
+    Once in the life of a site. It hardly waits: if the row is locked, keys are being loaded.
     """
     using = write_database(SigningKey)
-    rows = SigningKey.objects.using(using).filter(pk=key.pk, is_provisional=True)
-    skip_locked = connections[using].features.has_select_for_update_skip_locked
-    message = "The first use of signing key %s could not be noted: %s"
-    with best_effort(using, message, key.kid, event="signing_key_use_not_noted", kid=key.kid):
-        found = list(rows.select_for_update(skip_locked=skip_locked).values_list("pk", flat=True))
-        rows.filter(pk__in=found).update(is_provisional=False)
+    row = SigningKey.objects.using(using).filter(pk=key.pk, is_provisional=True)
+    write = partial(row.update, is_provisional=False)
+    message, event = "The first use of signing key %s could not be noted: %s", "signing_key_use_not_noted"
+    best_effort(write, message, key.kid, using=using, within=impatient, event=event, kid=key.kid)
     # Until the keys are read again.
     key.is_provisional = False
 
