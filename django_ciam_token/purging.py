@@ -27,6 +27,7 @@ from django_ciam_token.models import (
     SecurityEvent,
     SigningKey,
 )
+from django_ciam_token.models.refresh_token import NOT_EXCHANGED
 
 BATCH_SIZE: Final = 1_000
 # How many batches of sessions one SELECT reads: most sessions are live, and are only read.
@@ -90,7 +91,7 @@ def purge(
         steps["events"] = _remove_by(
             SecurityEvent, "at", before=now - events_older_than, batch_size=batch_size
         )
-    steps["sessions"] = _remove_sessions(ended_before=ended_before, batch_size=batch_size)
+    steps["sessions"] = _remove_sessions(is_over(now=now), batch_size=batch_size)
     result = PurgeResult()
     for name, batches in steps.items():
         for removed in batches:
@@ -103,15 +104,17 @@ def purge(
 
 
 def is_over(*, now: datetime) -> Q:
-    """Return the condition that selects the sessions past ``ENDED_RETENTION``."""
-    return _ended(now - ciam_settings.ENDED_RETENTION)
+    """Return the condition that selects the sessions past ``ENDED_RETENTION``.
+
+    And codes as soon as they have expired: one that nobody exchanged was never a session, and there is
+    nothing to know of it later.
+    """
+    before = now - ciam_settings.ENDED_RETENTION
+    is_expired_code = Q(nonce=NOT_EXCHANGED, expires_at__lte=now - _CLOCKS_DIFFER_BY)
+    return Q(expires_at__lte=before) | Q(revoked_at__lte=before) | is_expired_code
 
 
-def _ended(before: datetime) -> Q:
-    return Q(expires_at__lte=before) | Q(revoked_at__lte=before)
-
-
-def _remove_sessions(*, ended_before: datetime, batch_size: int) -> Iterator[int]:
+def _remove_sessions(condition: Q, *, batch_size: int) -> Iterator[int]:
     """Walk the sessions in key order, and remove those that ended too long ago.
 
     The walk goes to the very end. Keys ascend with time, so it could stop at the first session that is
@@ -119,7 +122,6 @@ def _remove_sessions(*, ended_before: datetime, batch_size: int) -> Iterator[int
     """
     using = write_database(RefreshToken)
     sessions = RefreshToken.objects.using(using)
-    condition = _ended(ended_before)
     size = fitting_batch_size(batch_size, using=using)
     last: uuid.UUID | None = None
     while True:

@@ -18,8 +18,8 @@ from django.test import Client as Browser
 from django_ciam_token import signals
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.clients import authentication, secrets
-from django_ciam_token.crypto import jose, refresh_token_string
-from django_ciam_token.grants import refresh_token
+from django_ciam_token.crypto import authorization_code_string, jose, refresh_token_string
+from django_ciam_token.grants import rotating
 from django_ciam_token.integrations import cors_headers
 from django_ciam_token.keys import key_set
 from django_ciam_token.models import Client
@@ -77,7 +77,7 @@ def as_in_production(django_db_blocker: Any, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture(autouse=True)
 def _no_pause_before_a_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look again at once before a predecessor that came too late is judged a reuse."""
-    monkeypatch.setattr(refresh_token, "LOOKS_AGAIN_AFTER", (0,))
+    monkeypatch.setattr(rotating, "LOOKS_AGAIN_AFTER", (0,))
 
 
 @dataclass
@@ -119,6 +119,7 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
         monkeypatch.setattr(owner, name, wrapper)
 
     record(refresh_token_string, "encode")
+    record(authorization_code_string, "encode")
     record(jose, "sign")
     record(jose, "generate_private_key")
     record(secrets, "_new_secret")

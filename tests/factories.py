@@ -53,7 +53,7 @@ def unsaved_session(client, user=None, **fields):
         "issued_at": now,
         "expires_at": now + timedelta(hours=1),
         "secret_digest": b"",
-        "nonce": b"",
+        "nonce": bytes(16),
     }
     return RefreshToken(client=client, user=user, **{**defaults, **fields})
 

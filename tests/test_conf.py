@@ -11,6 +11,8 @@ from django.test import override_settings
 
 from django_ciam_token import conf
 from django_ciam_token.conf import Settings, ciam_settings, option_names
+from django_ciam_token.grants.authorization_code import exchange
+from django_ciam_token.grants.client_credentials import issue_for_itself
 from django_ciam_token.grants.refresh_token import refresh
 
 ISSUER = "https://id.example.com"
@@ -20,7 +22,11 @@ DEFAULTS = {
         "profile": "Read your profile",
         "email": "Read your email address",
     },
-    "GRANTS": {"refresh_token": refresh},
+    "GRANTS": {
+        "authorization_code": exchange,
+        "refresh_token": refresh,
+        "client_credentials": issue_for_itself,
+    },
     "FOREIGN_TOKENS": {},
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=300),
     "ID_TOKEN_LIFETIME": timedelta(seconds=1800),

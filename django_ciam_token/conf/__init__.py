@@ -44,7 +44,12 @@ class Settings:
     )
     """Scope name to description: the scopes that clients may be allowed and that discovery lists."""
     GRANTS = Option(
-        parsers.as_grants, default={"refresh_token": "django_ciam_token.grants.refresh_token.refresh"}
+        parsers.as_grants,
+        default={
+            "authorization_code": "django_ciam_token.grants.authorization_code.exchange",
+            "refresh_token": "django_ciam_token.grants.refresh_token.refresh",
+            "client_credentials": "django_ciam_token.grants.client_credentials.issue_for_itself",
+        },
     )
     """``grant_type`` to the callable (or its dotted path) that handles it; see `grants`."""
     FOREIGN_TOKENS = Option(parsers.as_string_mapping, default={})

@@ -17,11 +17,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from django_ciam_token.conf import ciam_settings
+from django_ciam_token.crypto.authorization_code_string import CodeKey
 from django_ciam_token.crypto.refresh_token_string import TokenKey
 
 # A purpose goes into its keys: changing it makes everything that was made with them unreadable.
 _TOKEN_MAC: Final = "refresh-token-mac"
 _TOKEN_SUCCESSOR: Final = "refresh-token-successor"
+_CODE_MAC: Final = "authorization-code-mac"
 SIGNING_KEY: Final = "signing-key"
 SHOWN_ONCE: Final = "shown-once"
 PASSWORD_HASH: Final = "password-hash"
@@ -34,6 +36,11 @@ class Undecryptable(Exception):
 def token_keys() -> tuple[TokenKey, ...]:
     """Return the keys of refresh tokens: the first signs, all are accepted."""
     return tuple([_token_key(secret) for secret in ciam_settings.SECRETS])
+
+
+def code_keys() -> tuple[CodeKey, ...]:
+    """Return the keys of authorization codes: the first signs, all are accepted."""
+    return tuple([CodeKey(mac_key=_mac_key(secret, _CODE_MAC)) for secret in ciam_settings.SECRETS])
 
 
 def mac(message: bytes, *, purpose: str) -> bytes:

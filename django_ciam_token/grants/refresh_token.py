@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
-
-from django.dispatch import Signal
 
 from django_ciam_token import scopes, signals
 from django_ciam_token.concealed import Concealed, Parameters
 from django_ciam_token.crypto import refresh_token_string, site_keys
 from django_ciam_token.crypto.refresh_token_string import GenuineToken, NotGenuine, TokenKey, WrongMAC
-from django_ciam_token.database import outages
-from django_ciam_token.database.retry import LostRace, retry
 from django_ciam_token.database.routing import write_database
-from django_ciam_token.errors import InvalidGrant, OAuthError, UnauthorizedClient
+from django_ciam_token.errors import InvalidGrant, UnauthorizedClient
 from django_ciam_token.grants import TokenRequest, require
+from django_ciam_token.grants.rotating import RotatingRequest
 from django_ciam_token.keys import key_set
-from django_ciam_token.models import RefreshToken, RevocationReason
-from django_ciam_token.sessions import rotation
-from django_ciam_token.sessions.revocation import revoke_session
-from django_ciam_token.sessions.rotation import Rotation
-from django_ciam_token.sessions.rows import READINGS_OF_A_LAGGING_NODE, SessionReading, read_session
-from django_ciam_token.sessions.verdict import Allowance, Verdict, is_current, is_late, judge, successor_again
+from django_ciam_token.models import RefreshToken
+from django_ciam_token.sessions.verdict import Tolerance
 from django_ciam_token.tokens import foreign
 from django_ciam_token.tokens.claims import Subject
-from django_ciam_token.tokens.issuing import IssuedTokens, SignedTokens, sign_tokens
-
-logger = logging.getLogger("django_ciam_token")
-
-LOOKS_AGAIN_AFTER: Final = (0.05, 0.15, 0.3)
-"""Seconds; fewer than there are attempts."""
-_LONGEST_COMMIT: Final = timedelta(minutes=10)
+from django_ciam_token.tokens.issuing import IssuedTokens
 
 
 class RefreshTokenGrant:
@@ -59,15 +43,7 @@ class RefreshTokenGrant:
                 reason="refresh_tokens_disabled",
             )
         presented = _authenticated(text, keys, request.now)
-        refresh = _Refresh(request, presented, keys[0], write_database(RefreshToken))
-        try:
-            return retry(refresh.attempt, using=refresh.using)
-        except OAuthError as error:
-            error.log_fields = {
-                "client_id": request.client.client_id,
-                "session_id": str(presented.session_id),
-            }
-            raise
+        return _Refresh(request, presented, keys[0], write_database(RefreshToken)).answer()
 
     def session_of(self, parameters: Parameters) -> uuid.UUID | None:
         """Return the session of the token if that is genuine; for garbage nothing is read."""
@@ -78,7 +54,24 @@ class RefreshTokenGrant:
             return None
 
 
-refresh: Final = RefreshTokenGrant()
+class _Refresh(RotatingRequest):
+    """One refresh."""
+
+    def tolerance(self) -> Tolerance:
+        """Return the grace period of the client."""
+        return Tolerance.of_refresh_tokens(self.request.client)
+
+    def subject_of(self, session: RefreshToken) -> Subject:
+        """Return who the tokens are about.
+
+        RFC 6749 §6: a narrower scope is this access token's; the session keeps what was granted.
+        """
+        scope = scopes.narrow(session.scopes, self.request.parameters.get("scope"))
+        return Subject.of(session, client=self.request.client, scope=scope)
+
+    def report_rotated(self, session: RefreshToken) -> None:
+        """Signal a refresh."""
+        self.send(signals.tokens_refreshed, session)
 
 
 def _authenticated(text: Concealed, keys: Sequence[TokenKey], now: datetime) -> GenuineToken:
@@ -95,161 +88,4 @@ def _authenticated(text: Concealed, keys: Sequence[TokenKey], now: datetime) -> 
     return presented
 
 
-@dataclass
-class _Refresh:
-    """One request, which may take several attempts.
-
-    What was drawn and signed is kept from one attempt to the next: nobody has seen it yet, and after a
-    COMMIT whose outcome is unknown, the nonce tells whether the rotation is ours.
-    """
-
-    request: TokenRequest
-    presented: GenuineToken
-    key: TokenKey
-    using: str
-    rotation: Rotation | None = field(default=None, init=False)
-    signed: SignedTokens | None = field(default=None, init=False, repr=False)
-    number: int = field(default=0, init=False)
-    """Of the present attempt."""
-    was_current: bool = field(default=False, init=False)
-    """Whether the token was the current one when this request read it before."""
-
-    def attempt(self, number: int) -> IssuedTokens:
-        """Read, decide and act; every attempt reads in a transaction of its own.
-
-        MariaDB would show a second reading within one transaction the row as it was.
-        """
-        self.number = number
-        reading = self._read()
-        if self._is_ahead_of(reading) and number < READINGS_OF_A_LAGGING_NODE:
-            raise LostRace
-        if reading is None:
-            raise InvalidGrant(reason="unknown_session")
-        session = reading.session
-        verdict = self._judge(reading)
-        if self.rotation is not None and rotation.has_rotated(session, self.rotation):
-            # It took until now to find that out; the client may have to repeat the request.
-            rotation.renew_grace_period(session, using=self.using)
-            return self._rotated(session, self.rotation)
-        if verdict is Verdict.ROTATE:
-            self.was_current = True
-            return self._rotate(session)
-        if verdict is Verdict.REPLAY:
-            return self._replay(reading)
-        if self._may_be_renewed(reading):
-            time.sleep(LOOKS_AGAIN_AFTER[number - 1])
-            raise LostRace
-        return self._end(session)
-
-    def _read(self) -> SessionReading | None:
-        # What was read with the client is good for the first attempt, unless the request has waited since.
-        ahead = self.request.session if self.number == 1 else None
-        if ahead is not None and not ahead.is_stale:
-            return ahead
-        if ahead is not None:
-            self.was_current = is_current(ahead.session, self.presented)
-        return read_session(self.presented.session_id, using=self.using)
-
-    def _judge(self, reading: SessionReading) -> Verdict:
-        outage = timedelta(0)
-        if reading.since_rotation is not None:
-            outage = outages.unavailable_within(reading.since_rotation, using=self.using)
-        return judge(
-            reading,
-            self.presented,
-            client=self.request.client,
-            now=self.request.now,
-            allowance=Allowance(was_current=self.was_current, queued=self.request.queued, outage=outage),
-        )
-
-    def _may_be_renewed(self, reading: SessionReading) -> bool:
-        """Tell whether to look once more before a session ends because its last token came too late.
-
-        The request that rotated it may have come out of a slow COMMIT just now, and be about to let the grace
-        period begin: on a busy host that can take a moment.
-        """
-        is_predecessor = self.presented.generation == reading.session.generation - 1
-        is_strict = not self.request.client.effective_grace_period
-        if is_strict or not is_predecessor or self.number > len(LOOKS_AGAIN_AFTER):
-            return False
-        return not is_late(reading, grace_period=_LONGEST_COMMIT)
-
-    def _is_ahead_of(self, reading: SessionReading | None) -> bool:
-        """Tell whether a genuine token is newer than what this node of the database knows."""
-        return reading is None or reading.session.generation < self.presented.generation
-
-    def _rotate(self, session: RefreshToken) -> IssuedTokens:
-        if self.rotation is None:
-            self.rotation = rotation.prepare_rotation(self.presented, key=self.key)
-        # All that can fail, and the signatures, come before the transaction: no lock is held meanwhile.
-        self._sign(session)
-        request = self.request
-        if not rotation.rotate(
-            session,
-            self.rotation,
-            client=request.client,
-            caller=request.caller,
-            now=request.now,
-            using=self.using,
-        ):
-            raise LostRace
-        return self._rotated(session, self.rotation)
-
-    def _rotated(self, session: RefreshToken, rotated: Rotation) -> IssuedTokens:
-        self._send(signals.tokens_refreshed, session)
-        return IssuedTokens(
-            signed=self._sign(session),
-            refresh_token=refresh_token_string.encode(rotated.successor, self.key),
-        )
-
-    def _replay(self, reading: SessionReading) -> IssuedTokens:
-        session = reading.session
-        if is_late(reading, grace_period=self.request.client.effective_grace_period):
-            # Perhaps the first answer to this rotation that reaches the client, who may have to repeat it.
-            rotation.renew_grace_period(session, using=self.using)
-        # Signed first: no token is in a variable while functions of the site are asked.
-        tokens = IssuedTokens(
-            signed=self._sign(session), refresh_token=successor_again(session, self.presented)
-        )
-        self._report("Session %s: predecessor answered with its successor again", session, "replayed")
-        self._send(signals.tokens_replayed, session)
-        return tokens
-
-    def _end(self, session: RefreshToken) -> IssuedTokens:
-        request = self.request
-        # For the receivers of the signals.
-        session.client = request.client
-        # The revocation is committed before the error is raised: nothing may roll it back.
-        if revoke_session(session, reason=RevocationReason.REUSE, now=request.now, caller=request.caller):
-            self._report(
-                "Session %s: superseded refresh token reused, session ended",
-                session,
-                "reuse_detected",
-                level=logging.WARNING,
-            )
-            self._send(signals.reuse_detected, session)
-        raise InvalidGrant(reason="reuse")
-
-    def _sign(self, session: RefreshToken) -> SignedTokens:
-        if self.signed is None:
-            # RFC 6749 §6: a narrower scope is this access token's; the session keeps what was granted.
-            scope = scopes.narrow(session.scopes, self.request.parameters.get("scope"))
-            subject = Subject.of(session, client=self.request.client, scope=scope)
-            self.signed = sign_tokens(subject, now=self.request.now)
-        return self.signed
-
-    def _send(self, signal: Signal, session: RefreshToken) -> None:
-        signals.send_after_commit(
-            signal,
-            sender=RefreshToken,
-            using=self.using,
-            session=session,
-            client=self.request.client,
-            caller=self.request.caller,
-        )
-
-    def _report(self, message: str, session: RefreshToken, event: str, *, level: int = logging.INFO) -> None:
-        client_id = self.request.client.client_id
-        fields = {"event": event, "session_id": str(session.pk), "client_id": client_id}
-        # Who presents a token again may be somebody else than who got it.
-        logger.log(level, message, session.pk, extra={**fields, "address": self.request.caller.address})
+refresh: Final = RefreshTokenGrant()

@@ -189,7 +189,7 @@ class Client(models.Model):
         """
         super().clean()
         errors: dict[str, Any] = {}
-        if self.application_type == ApplicationType.M2M and self.client_id.isdigit():
+        if self.grants_client_credentials and self.client_id.isdigit():
             errors["client_id"] = _(
                 "The client_id of a machine must not consist of digits only: it could be mistaken for a "
                 "user's primary key."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from django.conf import settings
 from django.db import models
@@ -10,6 +11,9 @@ from django.utils.translation import gettext_lazy as _
 
 from django_ciam_token.database.uuid7 import uuid7
 from django_ciam_token.models.client import Client
+
+NOT_EXCHANGED: Final = b""
+"""The nonce of a session that is only an authorization code so far."""
 
 
 class RevocationReason(models.TextChoices):
@@ -73,7 +77,10 @@ class RefreshToken(models.Model):
     """How many rotations there were. Only this says which of two tokens is newer."""
     secret_digest = models.BinaryField(max_length=32, editable=False)
     nonce = models.BinaryField(max_length=16, editable=False)
-    """Drawn by the last rotation. From it and the predecessor the current token can be computed again."""
+    """Drawn by the last rotation. From it and the predecessor the current token can be computed again. It is
+    `NOT_EXCHANGED` while the session is only an authorization code."""
+    has_refresh_token = models.BooleanField(default=True, db_default=True, editable=False)
+    """False if its client could not use refresh tokens when the session began: it was given none."""
     session_auth_hash = models.CharField(max_length=64, blank=True, editable=False)
     """MAC of the user's password hash: a refresh is refused when the password was changed."""
     auth_time = models.DateTimeField(_("signed in"), null=True, blank=True)
@@ -101,6 +108,11 @@ class RefreshToken(models.Model):
     def scopes(self) -> tuple[str, ...]:
         """The scope first granted."""
         return tuple(self.scope.split())
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it is only an authorization code so far."""
+        return bytes(self.nonce) == NOT_EXCHANGED
 
     def ends_at(self, client: Client) -> datetime:
         """Return when it ends if it is not refreshed again.

@@ -10,11 +10,13 @@ from django.db import transaction
 from django.db.models import Model
 
 from django_ciam_token.caller import Caller
+from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto import refresh_token_string
 from django_ciam_token.crypto.refresh_token_string import GenuineToken
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.models.refresh_token import NOT_EXCHANGED
 from django_ciam_token.sessions.auth_hash import session_auth_hash
 
 
@@ -45,6 +47,25 @@ def new_session(
         session_id=session.pk, generation=session.generation, secret=refresh_token_string.new_secret()
     )
     session.secret_digest = refresh_token_string.digest(first.secret)
+    return session, first
+
+
+def new_code_session(
+    *,
+    client: Client,
+    user: AbstractBaseUser,
+    scope: tuple[str, ...],
+    auth_time: datetime,
+    caller: Caller,
+    now: datetime,
+) -> tuple[RefreshToken, GenuineToken]:
+    """Make a new session, not yet saved, that is only an authorization code: its generation zero."""
+    session, first = new_session(
+        client=client, user=user, scope=scope, auth_time=auth_time, caller=caller, now=now
+    )
+    session.nonce = NOT_EXCHANGED
+    session.has_refresh_token = client.refresh_tokens_enabled
+    session.expires_at = now + ciam_settings.AUTHORIZATION_CODE_LIFETIME
     return session, first
 
 

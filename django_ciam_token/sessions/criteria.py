@@ -16,6 +16,7 @@ from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.models.client import longest_access_token_lifetime
+from django_ciam_token.models.refresh_token import NOT_EXCHANGED
 from django_ciam_token.sessions.user import user_name
 
 # A refresh that was accepted just before its session expired, or on a host whose clock is behind, is about
@@ -78,9 +79,9 @@ def select_sessions(criteria: SessionCriteria) -> QuerySet[RefreshToken]:
     """Return the live sessions that meet the criteria.
 
     Live means neither revoked nor expired. The next refresh may still be refused for another reason,
-    such as a disabled user.
+    such as a disabled user. What is only a code so far is no session yet.
     """
-    return live_sessions(criteria, ended_before=timezone.now())
+    return live_sessions(criteria, ended_before=timezone.now()).exclude(nonce=NOT_EXCHANGED)
 
 
 def live_sessions(criteria: SessionCriteria, *, ended_before: datetime) -> QuerySet[RefreshToken]:

@@ -19,11 +19,11 @@ from django.db.models import Exists, FilteredRelation, QuerySet
 from django_ciam_token.database.compiled import Columns, Select, Slot
 from django_ciam_token.models import Client, RefreshToken, RevokedAccessToken
 
-_OF_A_SESSION: Final = ("token_revoked", "revoked_at", "session_auth_hash", "user_id")
+_OF_A_SESSION: Final = ("token_revoked", "revoked_at", "session_auth_hash", "has_refresh_token", "user_id")
 # Of a client what decides about a token, and its name. Other attributes are read when they are used.
 _OF_A_CLIENT: Final = (
     *("id", "client_id", "name", "application_type", "scope", "is_active", "refresh_tokens_enabled"),
-    *("audience", "created_at"),
+    *("audience", "may_use_client_credentials", "created_at"),
 )
 
 
@@ -34,6 +34,7 @@ class TokenOfSession:
     token_revoked: bool
     session_revoked_at: datetime | None
     session_auth_hash: str = field(repr=False)
+    has_refresh_token: bool
     user_id: Any
     """The session's; None for a machine."""
     user: AbstractBaseUser | None
@@ -56,11 +57,12 @@ def read_token_of_session(session_id: uuid.UUID, *, jti: uuid.UUID, using: str) 
     client = client_columns.instance(using, rows[0][len(_OF_A_SESSION) : end]) if rows else None
     if client is None:
         return None
-    revoked, revoked_at, auth_hash, user_id = rows[0][: len(_OF_A_SESSION)]
+    revoked, revoked_at, auth_hash, has_refresh_token, user_id = rows[0][: len(_OF_A_SESSION)]
     return TokenOfSession(
         token_revoked=bool(revoked),
         session_revoked_at=revoked_at,
         session_auth_hash=auth_hash,
+        has_refresh_token=bool(has_refresh_token),
         user_id=user_id,
         user=user_columns.instance(using, rows[0][end:]),
         client=client,

@@ -49,6 +49,24 @@ class Allowance:
 NO_ALLOWANCE: Final = Allowance()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How long a client may present what was superseded, as long as its successor is unused."""
+
+    replayed: timedelta
+    """It gets the successor again."""
+    refused: timedelta = timedelta(0)
+    """It is refused, and nothing ends by it."""
+    is_strict: bool
+    """Nothing is forgiven, not even the time that a request waited in the service."""
+
+    @classmethod
+    def of_refresh_tokens(cls, client: Client) -> Tolerance:
+        """Return how long a client may present a predecessor."""
+        grace_period = client.effective_grace_period
+        return cls(replayed=grace_period, is_strict=not grace_period)
+
+
 def judge(
     reading: SessionReading,
     presented: GenuineToken,
@@ -56,8 +74,17 @@ def judge(
     client: Client,
     now: datetime,
     allowance: Allowance = NO_ALLOWANCE,
+    tolerance: Tolerance | None = None,
 ) -> Verdict:
     """Decide about a genuine token; pure, so that every case can be tested without a database.
+
+    Args:
+        reading: its session.
+        presented: the token, or a code as generation zero.
+        client: who presents it.
+        now: when the request came.
+        allowance: what the time that the service took excuses.
+        tolerance: how long repetitions are forgiven; by default as for refresh tokens.
 
     Raises:
         InvalidGrant: it is refused and nothing is to be done about it.
@@ -68,7 +95,8 @@ def judge(
         raise InvalidGrant(reason="wrong_client", is_attempt=True)
     require_unchanged(session)
     _require_live(session, client=client, now=now)
-    verdict = _judge_generation(reading, presented, client.effective_grace_period, allowance)
+    tolerance = tolerance or Tolerance.of_refresh_tokens(client)
+    verdict = _judge_generation(reading, presented, tolerance, allowance)
     if verdict is not Verdict.REUSE and not scopes.is_within(session.scopes, client.scopes):
         raise InvalidGrant(reason="scope_withdrawn")
     return verdict
@@ -108,17 +136,15 @@ def _require_live(session: RefreshToken, *, client: Client, now: datetime) -> No
 
 
 def _judge_generation(
-    reading: SessionReading, presented: GenuineToken, grace_period: timedelta, allowance: Allowance
+    reading: SessionReading, presented: GenuineToken, tolerance: Tolerance, allowance: Allowance
 ) -> Verdict:
     session = reading.session
     if presented.generation < session.generation - 1:
-        if grace_period and _was_overtaken(reading, allowance):
+        if not tolerance.is_strict and _was_overtaken(reading, allowance):
             raise InvalidGrant(reason="overtaken")
         return Verdict.REUSE
     if presented.generation == session.generation - 1 and successor_again(session, presented):
-        allowed = grace_period + allowance.queued + allowance.outage
-        is_in_time = allowance.was_current or not is_late(reading, grace_period=allowed)
-        return Verdict.REPLAY if grace_period and is_in_time else Verdict.REUSE
+        return _judge_predecessor(reading, tolerance, allowance)
     if not is_current(session, presented):
         # Signed with our key but unknown to our database: a restored backup, or a stolen SECRET_KEY.
         logger.error(
@@ -131,6 +157,20 @@ def _judge_generation(
     if session.generation >= refresh_token_string.LAST_GENERATION:
         raise InvalidGrant(reason="expired")
     return Verdict.ROTATE
+
+
+def _judge_predecessor(reading: SessionReading, tolerance: Tolerance, allowance: Allowance) -> Verdict:
+    def is_forgiven(period: timedelta) -> bool:
+        allowed = period + allowance.queued + allowance.outage
+        return bool(period) and (allowance.was_current or not is_late(reading, grace_period=allowed))
+
+    if is_forgiven(tolerance.replayed):
+        return Verdict.REPLAY
+    if is_forgiven(tolerance.refused):
+        raise InvalidGrant(reason="repeated")
+    if allowance.was_current and not tolerance.is_strict:
+        raise InvalidGrant(reason="overtaken")
+    return Verdict.REUSE
 
 
 def _was_overtaken(reading: SessionReading, allowance: Allowance) -> bool:

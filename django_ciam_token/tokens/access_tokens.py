@@ -133,7 +133,7 @@ def require_live(token: VerifiedAccessToken, *, revocation: bool = True) -> Live
         require_user(read)
     except InvalidGrant as error:
         raise InvalidToken(reason=error.reason) from None
-    if revocation and not read.client.refresh_tokens_enabled:
+    if revocation and read.has_refresh_token and not read.client.refresh_tokens_enabled:
         raise InvalidToken(reason="refresh_tokens_disabled")
     _require_client(read.client, token)
     return LiveAccessToken(verified=token, client=read.client, user=read.user)
@@ -201,12 +201,12 @@ def _require_live_client(token: VerifiedAccessToken) -> LiveAccessToken:
     # other, must not inherit what was issued before.
     if token.claims["iat"] < math.floor(client.created_at.timestamp()):
         raise InvalidToken(reason="older_than_client")
+    acts_for_itself = token.claims["sub"] == client.client_id
     is_machine = client.application_type == ApplicationType.M2M
-    if is_machine != (token.claims["sub"] == client.client_id):
+    if not (client.grants_client_credentials if acts_for_itself else not is_machine):
         raise InvalidToken(reason="wrong_kind_of_subject")
-    return LiveAccessToken(
-        verified=token, client=client, user=None if is_machine else _find_user(token.claims["sub"])
-    )
+    user = None if acts_for_itself else _find_user(token.claims["sub"])
+    return LiveAccessToken(verified=token, client=client, user=user)
 
 
 def _find_user(sub: str) -> AbstractBaseUser:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
@@ -39,15 +39,25 @@ class Subject:
     session_id: uuid.UUID | None
     auth_time: datetime | None
     """When the user signed in; kept for the life of the session (OpenID Connect Core §12.2)."""
+    nonce: str | None = field(default=None, repr=False)
+    """Of the authorization request; only the first id_token has it (OpenID Connect Core §12.2)."""
 
     @classmethod
-    def of(cls, session: RefreshToken, *, client: Client, scope: tuple[str, ...]) -> Subject:
+    def of(
+        cls,
+        session: RefreshToken,
+        *,
+        client: Client,
+        scope: tuple[str, ...],
+        nonce: str | None = None,
+    ) -> Subject:
         """Return the subject of a session's tokens.
 
         Args:
             session: the session; its user must have been fetched.
             client: the session's client.
             scope: of this access token, which may be narrower than the session's (RFC 6749 §6).
+            nonce: of the authorization request that the session began with, if this is its first id_token.
         """
         return cls(
             client=client,
@@ -55,6 +65,7 @@ class Subject:
             scope=scope,
             session_id=session.pk,
             auth_time=session.auth_time,
+            nonce=nonce,
         )
 
     @cached_property
@@ -93,7 +104,7 @@ def id_token_claims(subject: Subject, *, iat: int) -> dict[str, Any]:
     """Return the claims of an id_token.
 
     OpenID Connect Core §12.2: on a refresh ``sub``, ``aud``, ``azp`` and ``auth_time`` are those of the
-    first id_token, and there is no ``nonce``.
+    first id_token. Only that one has the ``nonce`` of the authorization request (§2).
     """
     client = subject.client
     claims = {
@@ -109,6 +120,8 @@ def id_token_claims(subject: Subject, *, iat: int) -> dict[str, Any]:
         claims["auth_time"] = math.floor(subject.auth_time.timestamp())
     if subject.session_id is not None:
         claims["sid"] = str(subject.session_id)
+    if subject.nonce is not None:
+        claims["nonce"] = subject.nonce
     return claims | _further_claims("ID_TOKEN_CLAIMS", ciam_settings.ID_TOKEN_CLAIMS, subject)
 
 

@@ -50,7 +50,7 @@ def issue_first_tokens(
         ServerError: there is no usable signing key.
         TemporarilyUnavailable: the database refused.
     """
-    _require_allowed(client, user)
+    require_allowed(client, user)
     granted = _narrow(client, scope)
     if user is not None and auth_time is None:
         auth_time = now
@@ -68,11 +68,12 @@ def issue_first_tokens(
     )
     if session is not None:
         save_new(session)
-    _report(session, subject, caller)
+    report_issued(session, subject, caller)
     return tokens
 
 
-def _report(session: RefreshToken | None, subject: Subject, caller: Caller) -> None:
+def report_issued(session: RefreshToken | None, subject: Subject, caller: Caller) -> None:
+    """Log that first tokens were issued, and send the signal once that is committed."""
     client = subject.client
     fields = {"client_id": client.client_id, "session_id": str(session.pk) if session else ""}
     logger.info("First tokens issued to %s", client.client_id, extra={"event": "issued", **fields})
@@ -87,11 +88,18 @@ def _report(session: RefreshToken | None, subject: Subject, caller: Caller) -> N
     )
 
 
-def _require_allowed(client: Client, user: AbstractBaseUser | None) -> None:
+def require_allowed(client: Client, user: AbstractBaseUser | None) -> None:
+    """Check that the client may get tokens for this user, or for itself.
+
+    Raises:
+        InvalidRequest: a user is missing, or one was given for a machine.
+        UnauthorizedClient: the client is switched off.
+        InvalidGrant: the user is disabled.
+    """
     is_machine = client.application_type == ApplicationType.M2M
     if is_machine and user is not None:
         raise InvalidRequest("a machine-to-machine application has no user; leave it out")
-    if not is_machine and user is None:
+    if user is None and not client.grants_client_credentials:
         raise InvalidRequest("this application signs users in; name the user")
     if not client.is_active:
         raise UnauthorizedClient("this application is switched off", reason="client_disabled")

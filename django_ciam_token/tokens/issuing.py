@@ -62,6 +62,7 @@ def sign_tokens(subject: Subject, *, now: datetime) -> SignedTokens:
         ImproperlyConfigured: a setting of the site is wrong.
     """
     _require_policy(subject)
+    _require_distinct(subject)
     key = key_set.current().signing_pair(now)
     iat = math.floor(now.timestamp())
     access_claims = claims.access_token_claims(subject, iat=iat)
@@ -81,3 +82,9 @@ def _require_policy(subject: Subject) -> None:
     policy = ciam_settings.ISSUANCE_POLICY
     if policy is not None and not policy(user=subject.user, client=subject.client, scope=subject.scope):
         raise InvalidGrant(reason="policy")
+
+
+def _require_distinct(subject: Subject) -> None:
+    """Refuse a user whose ``sub`` is the client_id: they would pass for the application (RFC 9700 §4.15)."""
+    if subject.user is not None and subject.identifier == subject.client.client_id:
+        raise InvalidGrant(reason="subject_is_client_id")

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.http import parse_etags
 from rest_framework.request import Request
@@ -73,13 +73,28 @@ class MetadataView(PublishedView):
             "scopes_supported": list(ciam_settings.SCOPES),
             # Both specifications require this member. It is empty: there is no authorization endpoint.
             "response_types_supported": [],
-            "grant_types_supported": list(ciam_settings.GRANTS),
+            "grant_types_supported": _grant_types(),
             "token_endpoint_auth_methods_supported": _METHODS,
             "revocation_endpoint_auth_methods_supported": _METHODS,
             "introspection_endpoint_auth_methods_supported": _CONFIDENTIAL_METHODS,
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": key_set.current().algorithms(timezone.now()),
         }
+
+
+def _grant_types() -> list[str]:
+    """Return the grants that are served; without an authorization endpoint there are no codes to exchange."""
+    has_codes = _is_served("django_ciam_token:authorize")
+    return [name for name in ciam_settings.GRANTS if has_codes or name != "authorization_code"]
+
+
+def _is_served(name: str) -> bool:
+    """Tell whether the site has this view among its URLs."""
+    try:
+        reverse(name)
+    except NoReverseMatch:
+        return False
+    return True
 
 
 def _url(name: str) -> str:

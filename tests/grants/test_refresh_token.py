@@ -747,15 +747,15 @@ def test_a_session_that_ends_while_the_use_of_the_secret_is_noted_is_not_answere
 def test_a_revocation_that_comes_between_reading_and_writing_wins(
     web_client, first_tokens, refresh, session, monkeypatch
 ):
-    from django_ciam_token.grants import refresh_token
+    from django_ciam_token.grants import rotating
 
-    original = refresh_token.sign_tokens
+    original = rotating.sign_tokens
 
     def sign_slowly(*args, **kwargs):
         RefreshToken.objects.update(revoked_at=timezone.now(), revoked_reason="user")
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(refresh_token, "sign_tokens", sign_slowly)
+    monkeypatch.setattr(rotating, "sign_tokens", sign_slowly)
 
     assert_refused(refresh(web_client, first_tokens["refresh_token"]))
 
@@ -765,15 +765,15 @@ def test_a_revocation_that_comes_between_reading_and_writing_wins(
 
 @pytest.mark.django_db(transaction=True)
 def test_no_transaction_is_open_while_tokens_are_signed(web_client, first_tokens, refresh, monkeypatch):
-    from django_ciam_token.grants import refresh_token
+    from django_ciam_token.grants import rotating
 
-    original, in_transaction = refresh_token.sign_tokens, []
+    original, in_transaction = rotating.sign_tokens, []
 
     def sign(*args, **kwargs):
         in_transaction.append(connection.in_atomic_block)
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(refresh_token, "sign_tokens", sign)
+    monkeypatch.setattr(rotating, "sign_tokens", sign)
 
     refresh(web_client, first_tokens["refresh_token"])
 

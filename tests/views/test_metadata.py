@@ -74,7 +74,7 @@ def test_discovery_lists_only_what_is_served_with_urls_on_the_issuers_host(url):
         "introspection_endpoint": "https://id.example.com:8443/oauth2/introspect",
         "scopes_supported": ["openid", "x"],
         "response_types_supported": [],
-        "grant_types_supported": ["refresh_token"],
+        "grant_types_supported": ["refresh_token", "client_credentials"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
