@@ -107,7 +107,8 @@ def test_a_web_application_may_if_its_operator_allows_it(web_client):
 
 @pytest.mark.parametrize("application_type", ["spa", "mobile"])
 def test_a_public_application_may_not(application_type):
-    client = ClientFactory(application_type=application_type, may_use_client_credentials=True)
+    client = ClientFactory(application_type=application_type)
+    Client.objects.update(may_use_client_credentials=True)
 
     assert ask(client).json()["error"] == "unauthorized_client"
 
