@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('django_ciam_token', '0004_first_tokens'),
+        ('django_ciam_token', '0005_foreign_tokens'),
     ]
 
     operations = [
