@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('django_ciam_token', '0005_foreign_tokens'),
+        ('django_ciam_token', '0006_audit_of_clients'),
     ]
 
     operations = [
