@@ -85,6 +85,7 @@ def _require_policy(subject: Subject) -> None:
 
 
 def _require_distinct(subject: Subject) -> None:
-    """Refuse a user whose ``sub`` is the client_id: they would pass for the application (RFC 9700 §4.15)."""
-    if subject.user is not None and subject.identifier == subject.client.client_id:
+    """Refuse a user who would pass for an application that also acts for itself (RFC 9700 §4.15)."""
+    could_be_either = subject.user is not None and subject.client.grants_client_credentials
+    if could_be_either and subject.identifier == subject.client.client_id:
         raise InvalidGrant(reason="subject_is_client_id")

@@ -197,6 +197,10 @@ def test_no_user_gets_tokens_that_could_be_those_of_the_application(web_client, 
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SUBJECT": str}
     user = UserFactory(username=web_client.client_id)
 
+    assert issue_tokens(client=web_client, user=user)
+    RefreshToken.objects.all().delete()
+    web_client.may_use_client_credentials = True
+
     with pytest.raises(InvalidGrant):
         issue_tokens(client=web_client, user=user)
     assert not RefreshToken.objects.exists()
