@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('django_ciam_token', '0006_audit_of_clients'),
+        ('django_ciam_token', '0007_provisional_signing_key'),
     ]
 
     operations = [
