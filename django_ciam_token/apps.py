@@ -26,6 +26,7 @@ class CiamTokenConfig(AppConfig):
         from django_ciam_token.integrations import cors_headers
         from django_ciam_token.keys import loading
         from django_ciam_token.monitoring import audit_trail
+        from django_ciam_token.sessions.deletion import report_deletions
         from django_ciam_token.sessions.password_upgrade import keep_sessions_at_upgrades
 
         if apps.is_installed("drf_spectacular"):
@@ -38,6 +39,7 @@ class CiamTokenConfig(AppConfig):
         for model in apps.get_models():
             if issubclass(model, AbstractBaseUser) and issubclass(model, get_user_model()):
                 keep_sessions_at_upgrades(model)
+            report_deletions(model)
         audit_trail.connect()
         checks.register()
         cors_headers.connect()

@@ -29,7 +29,10 @@ reuse_detected: Final = Signal()
 ``caller``."""
 
 session_revoked: Final = Signal()
-"""A session was ended. Arguments: ``session``, ``reason``, ``actor`` (a user name, or empty), ``caller``."""
+"""A session was ended. Arguments: ``session``, ``reason``, ``actor`` (a user name, or empty), ``caller``.
+
+If its user or its client was deleted, the reason is ``user_deleted`` or ``client_deleted``. The row is gone
+then, and of the session only its id, ``user``, ``client`` and ``revoked_at`` are known."""
 
 sessions_revoked: Final = Signal()
 """Like `session_revoked`, but sent once for all sessions that one statement ended. Arguments: ``sessions``
