@@ -20,7 +20,7 @@ from django_ciam_token.admin import paging
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, TokenAdmin, is_confirmed
 from django_ciam_token.caller import Caller
 from django_ciam_token.errors import TemporarilyUnavailable
-from django_ciam_token.models import RefreshToken, RevocationReason
+from django_ciam_token.models import RefreshToken, RevocationReason, SessionState
 from django_ciam_token.sessions.criteria import SessionCriteria
 from django_ciam_token.sessions.revocation import revoke_session, revoke_sessions
 from django_ciam_token.sessions.user import user_name, user_with_key
@@ -81,6 +81,16 @@ class SessionEndingMixin(TokenAdmin):
         else:
             messages.info(request, _("The session had already been ended."))
         return HttpResponseRedirect(back)
+
+    def delete_model(self, request: HttpRequest, obj: RefreshToken) -> None:
+        """End a live session before its row goes, so that its end is reported like any other."""
+        now = timezone.now()
+        if obj.state(now) is SessionState.LIVE:
+            # Read whole, for receivers of the signal: the row is gone when they are called.
+            session = RefreshToken.objects.select_related("client", "user").get(pk=obj.pk)
+            actor, caller = user_name(request.user), Caller.of(request)
+            revoke_session(session, reason=RevocationReason.OPERATOR, now=now, actor=actor, caller=caller)
+        super().delete_model(request, obj)
 
     def sign_out_view(self, request: HttpRequest, user_id: str) -> HttpResponse:
         """Ask, and end all sessions of a user."""

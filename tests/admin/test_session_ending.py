@@ -4,13 +4,15 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client as Browser
 from django.urls import reverse
+from django.utils import timezone
 
+from django_ciam_token import signals
 from django_ciam_token.admin import session_ending
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.models import EventType, RefreshToken, SecurityEvent
 from django_ciam_token.sessions import revocation
 from django_ciam_token.sessions.criteria import SessionCriteria
-from tests.factories import ClientFactory, UserFactory
+from tests.factories import ClientFactory, UserFactory, make_session
 from tests.operators import refuse, url
 
 pytestmark = pytest.mark.django_db
@@ -123,3 +125,20 @@ def test_revoking_stops_in_time_and_the_same_call_ends_the_rest(web_client):
 
     assert revoke(max_seconds=0) == 1
     assert revoke(max_seconds=60) == 2
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_a_session_that_is_deleted_alone_is_ended_before(
+    operator, web_client, user, traces, is_live, django_capture_on_commit_callbacks
+):
+    session = make_session(web_client, user, revoked_at=None if is_live else timezone.now())
+
+    with django_capture_on_commit_callbacks(execute=True):
+        operator.post(url("refreshtoken_delete", session.pk), {"post": "yes"})
+
+    assert not RefreshToken.objects.exists()
+    sent = [
+        (arguments["session"].pk, arguments["reason"], arguments["actor"])
+        for arguments in traces.of(signals.session_revoked)
+    ]
+    assert sent == ([(session.pk, "operator", "operator")] if is_live else [])

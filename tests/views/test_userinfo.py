@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import OperationalError
 from django.test import Client as Browser
+from django.test.utils import isolate_apps
 from django.urls import path
 from django.utils import timezone
 
@@ -122,13 +123,16 @@ def test_claims_without_a_value_are_left_out():
 
 
 def test_a_user_model_that_has_no_names_has_no_such_claims():
-    class Plain(AbstractBaseUser):
-        USERNAME_FIELD = "login"
-        login = "ada"
+    # In the real registry it would be a model without a migration.
+    with isolate_apps("django.contrib.auth"):
 
-        class Meta:
-            app_label = "auth"
-            managed = False
+        class Plain(AbstractBaseUser):
+            USERNAME_FIELD = "login"
+            login = "ada"
+
+            class Meta:
+                app_label = "auth"
+                managed = False
 
     assert userinfo._standard_claims(Plain(), ("profile", "email")) == {"preferred_username": "ada"}
 
