@@ -34,7 +34,7 @@ class OtherTokens:
             return None
         return ForeignIdentity(known_by=known_by, secret=known_by)
 
-    def find(self, identity, text):
+    def find(self, identity):
         ASKED.append(identity.known_by)
         return KNOWN.get(identity.known_by) if CONSULTED[0] else None
 

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from django.contrib.auth.hashers import check_password, identify_hasher
-from django.db import transaction
+from django.contrib.auth.hashers import check_password, identify_hasher, make_password
+from django.db import connections, transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY, Caller
-from django_ciam_token.clients.locking import locked
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.retry import retry
@@ -34,6 +33,8 @@ _SECRET_BYTES: Final = 32
 _LONGEST_DIGEST: Final = 255
 # Characters. No slow hash is given more to work on.
 _LONGEST_IMPORTED: Final = 1_024
+# Characters of a secret that a generator must have drawn; with fewer, a fast digest might be guessed.
+_SHORTEST_DRAWN: Final = 32
 
 
 def secret_digest(secret: str) -> str:
@@ -117,7 +118,7 @@ def rotate_client_secret(
     def write(_: int) -> None:
         with transaction.atomic(using=using):
             # Two rotations at once: the second waits here and then sees the first one's secret.
-            locked(client.pk, using=using)
+            _locked(client, using=using)
             # After a COMMIT whose outcome is unknown the new secret may be there already: replacing it
             # once more would end the one that the application uses.
             if client.secrets.using(using).filter(secret_digest=secret_digest(secret)).exists():
@@ -161,18 +162,45 @@ def import_client_secret(client: Client, password_hash: str) -> ClientSecret:
         ) from None
     if len(password_hash) > _LONGEST_DIGEST:
         raise ValueError(f"a password hash of more than {_LONGEST_DIGEST} characters")
+    return _replace_secrets(client, password_hash, last_four="????")
+
+
+@sensitive_variables()
+def import_plain_secret(client: Client, secret: str) -> ClientSecret:
+    """Let a client keep a secret from elsewhere that was stored in clear. Its present secrets end.
+
+    A short one gets a password hash, because somebody may have chosen it.
+
+    Raises:
+        ValueError: it is longer than any that is accepted.
+    """
+    if len(secret) > _LONGEST_IMPORTED:
+        raise ValueError(f"a secret of more than {_LONGEST_IMPORTED} characters")
+    was_drawn = len(secret) >= _SHORTEST_DRAWN and len(set(secret)) >= _SHORTEST_DRAWN // 3
+    digest = secret_digest(secret) if was_drawn else make_password(secret)
+    return _replace_secrets(client, digest, last_four=secret[-4:] if was_drawn else "????")
+
+
+def _replace_secrets(client: Client, digest: str, *, last_four: str) -> ClientSecret:
     now, using = timezone.now(), write_database(Client)
     with transaction.atomic(using=using):
         # A rotation at the same time would give a secret that ends here its former end back.
-        locked(client.pk, using=using)
+        _locked(client, using=using)
         _end_secrets(client, now=now, ends_at=now, using=using)
         return ClientSecret.objects.using(using).create(
-            client=client, secret_digest=password_hash, last_four="????"
+            client=client, secret_digest=digest, last_four=last_four
         )
 
 
 def _new_secret() -> str:
     return SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def _locked(client: Client, *, using: str) -> Client:
+    """Read a client, and let other rotations of its secrets wait."""
+    # Sessions refer to the row: on PostgreSQL a stronger lock would keep users from signing in meanwhile.
+    no_key = connections[using].features.has_select_for_no_key_update
+    return Client.objects.using(using).select_for_update(no_key=no_key).get(pk=client.pk)
 
 
 @sensitive_variables()

@@ -50,7 +50,12 @@ class Adoption:
 
 
 def adopt(
-    tokens: Sequence[LiveToken], *, name: str, clients: Mapping[str, Client], now: datetime
+    tokens: Sequence[LiveToken],
+    *,
+    name: str,
+    clients: Mapping[str, Client],
+    now: datetime,
+    dry_run: bool = False,
 ) -> Adoption:
     """Make sessions of those tokens that are none yet; safe to repeat, and to run twice at the same time.
 
@@ -59,6 +64,7 @@ def adopt(
         name: of their format.
         clients: by client_id; tokens of any other client are left out.
         now: the present.
+        dry_run: make nothing, and say what would be made.
 
     Raises:
         TemporarilyUnavailable: the database refused; nothing was made.
@@ -70,7 +76,9 @@ def adopt(
         adoption = Adoption(sessions=session_ids(by_key, using=using))
         fresh = {key: token for key, token in by_key.items() if key not in adoption.sessions}
         sessions = _sessions(fresh, clients, adoption, now=now, using=using)
-        if sessions:
+        if dry_run:
+            adoption.made += sessions.values()
+        elif sessions:
             rows = [
                 _row(key, fresh[key], session, client=clients[fresh[key].client_id], name=name)
                 for key, session in sessions.items()
@@ -99,19 +107,20 @@ def adopt_one(token: LiveToken, *, name: str, now: datetime) -> uuid.UUID | None
     return adoption.sessions.get(key_of(name, token.known_by))
 
 
-def extend(session: RefreshToken, token: LiveToken, *, now: datetime) -> None:
+def extend(session: RefreshToken, token: LiveToken) -> None:
     """Let a session that was not refreshed yet last as long as its token does in the other system.
 
     Raises:
         TemporarilyUnavailable: the database refused.
     """
-    if token.expires_at is not None and token.expires_at <= session.expires_at:
+    expires_at = token.expires_at
+    if token.is_expiry_final or expires_at is None or expires_at <= session.expires_at:
         return
     using = write_database(RefreshToken)
     row = RefreshToken.objects.using(using).filter(
         pk=session.pk, generation=FIRST_GENERATION, revoked_at=None
     )
-    retry(lambda _: row.update(expires_at=token.expires_at or now + _LONGEST), using=using)
+    retry(lambda _: row.update(expires_at=expires_at), using=using)
 
 
 def session_ids(keys: Mapping[uuid.UUID, object], *, using: str) -> dict[uuid.UUID, uuid.UUID]:

@@ -19,7 +19,11 @@ from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 
 # By the name in FOREIGN_TOKENS; a format of the site's own has its dotted path as its name.
-_FORMATS: Final[dict[str, str]] = {}
+_FORMATS: Final = {
+    "allauth": "django_ciam_token.integrations.allauth.Allauth",
+    "oauth_toolkit": "django_ciam_token.integrations.oauth_toolkit.Toolkit",
+    "simplejwt": "django_ciam_token.integrations.simplejwt.SimpleJWT",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +79,7 @@ class ForeignFormat(Protocol):
     def identify(self, text: Concealed, /) -> ForeignIdentity | None:
         """Recognise a string without asking the database; None if it can't be one of these tokens."""
 
-    def find(self, identity: ForeignIdentity, text: Concealed, /) -> LiveToken | EndedToken | None:
+    def find(self, identity: ForeignIdentity, /) -> LiveToken | EndedToken | None:
         """Ask the other package what has become of a token; None if it does not know the token."""
 
     def is_consulted(self) -> bool:
@@ -111,6 +115,18 @@ def mistake_in(name: str, options: Any) -> str:
     except ImproperlyConfigured as error:
         return str(error)
     return ""
+
+
+def sign_in_time(
+    *, last_login: datetime | None, issued_at: datetime | None, otherwise: datetime | None
+) -> datetime | None:
+    """Return when a user signed in to get a token: their last login, unless that was after the token.
+
+    It is also what id_tokens say that were issued before, and some client libraries want it to stay the same.
+    """
+    if last_login is not None and issued_at is not None and last_login <= issued_at:
+        return last_login
+    return otherwise
 
 
 def key_of(name: str, known_by: bytes) -> uuid.UUID:

@@ -15,7 +15,7 @@ The string is looked up once; then everything is decided as for any token: by it
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -54,7 +54,7 @@ def resolve(text: Concealed, *, now: datetime) -> GenuineToken | None:
     for name, tokens in formats().items():
         identity = tokens.identify(text)
         if identity is not None:
-            presented = _Presented(name, tokens, identity, text, now).resolved()
+            presented = _Presented(name, tokens, identity, now).resolved()
             if presented is not None:
                 return presented
     return None
@@ -65,18 +65,17 @@ class _Presented:
     name: str
     tokens: ForeignFormat
     identity: ForeignIdentity
-    text: Concealed = field(repr=False)
     now: datetime
 
     def resolved(self) -> GenuineToken | None:
         reading, is_known = self._read()
-        if is_known and (reading is None or not _awaits_first_use(reading.session)):
-            # Without a session, or with one that was refreshed or revoked, what the other package says does
-            # not matter: its token has been used up here.
-            return None if reading is None else self._first_token_of(reading.session.pk)
-        found = self.tokens.find(self.identity, self.text)
+        if reading is not None and not _awaits_first_use(reading.session):
+            # It has been used up here, whatever the other package says.
+            return self._first_token_of(reading.session.pk)
+        found = self.tokens.find(self.identity)
         if isinstance(found, LiveToken):
-            return self._live(found, reading)
+            # Without its session it was used up here long ago.
+            return None if is_known and reading is None else self._live(found, reading)
         if reading is not None and not self.tokens.is_consulted():
             return self._first_token_of(reading.session.pk)
         return self._ended(found or EndedToken(), reading)
@@ -91,7 +90,7 @@ class _Presented:
     def _live(self, token: LiveToken, reading: SessionReading | None) -> GenuineToken | None:
         if reading is not None:
             # It may have been used in the other system since, and live longer for it.
-            extend(reading.session, token, now=self.now)
+            extend(reading.session, token)
             return self._first_token_of(reading.session.pk)
         session_id = adopt_one(token, name=self.name, now=self.now)
         return None if session_id is None else self._first_token_of(session_id)

@@ -1,0 +1,1 @@
+"""Arriving from other packages: one site that has all of them installed, as `tox -e migration` runs it."""

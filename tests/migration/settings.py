@@ -1,0 +1,48 @@
+"""A site with django-oauth-toolkit, simplejwt, allauth's identity provider, knox and this app."""
+
+import os
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from tests.settings import *  # noqa: F403
+from tests.settings import INSTALLED_APPS, MIDDLEWARE
+
+_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+PRIVATE_KEY = _key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+PUBLIC_KEY = _key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+HAS_BLACKLIST = not os.environ.get("CIAM_WITHOUT_BLACKLIST")
+
+INSTALLED_APPS = [
+    *INSTALLED_APPS,
+    "rest_framework",
+    "oauth2_provider",
+    "allauth",
+    "allauth.account",
+    "allauth.idp.oidc",
+    "knox",
+    *(["rest_framework_simplejwt.token_blacklist"] if HAS_BLACKLIST else []),
+]
+MIDDLEWARE = [*MIDDLEWARE, "allauth.account.middleware.AccountMiddleware"]
+ROOT_URLCONF = "tests.migration.urls"
+
+SCOPES = {"openid": "Sign you in", "read": "Read", "write": "Write"}
+CIAM_TOKEN = {
+    "ISSUER": "https://id.example.com",
+    "SCOPES": SCOPES,
+    "FOREIGN_TOKENS": {"oauth_toolkit": {}, "allauth": {}, "simplejwt": {"client_id": "jwt-portal"}},
+}
+OAUTH2_PROVIDER = {
+    "SCOPES": SCOPES,
+    "OIDC_ENABLED": True,
+    "OIDC_RSA_PRIVATE_KEY": PRIVATE_KEY,
+    "REFRESH_TOKEN_EXPIRE_SECONDS": 14 * 86_400,
+}
+IDP_OIDC_PRIVATE_KEY = PRIVATE_KEY
+SIMPLE_JWT = {
+    "ALGORITHM": "RS256",
+    "SIGNING_KEY": PRIVATE_KEY,
+    "VERIFYING_KEY": PUBLIC_KEY,
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": HAS_BLACKLIST,
+}
