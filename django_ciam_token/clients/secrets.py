@@ -19,6 +19,7 @@ from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY, Caller
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
+from django_ciam_token.database.local_time import after, is_past
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, ClientSecret
@@ -53,7 +54,7 @@ def is_ours(stored: StoredSecret) -> bool:
 
 def is_live(secret: StoredSecret | ClientSecret, now: datetime) -> bool:
     """Tell whether a secret has not ended."""
-    return secret.expires_at is None or secret.expires_at > now
+    return secret.expires_at is None or not is_past(secret.expires_at, now)
 
 
 def matches(presented: Concealed, digest: str) -> bool:
@@ -111,7 +112,7 @@ def rotate_client_secret(
             has seen, and the present one ends as was asked for; the same call again gives another.
     """
     now = now or timezone.now()
-    ends_at = now + (ciam_settings.CLIENT_SECRET_OVERLAP if overlap is None else overlap)
+    ends_at = after(now, ciam_settings.CLIENT_SECRET_OVERLAP if overlap is None else overlap)
     using = write_database(Client)
     secret = _new_secret()
 
@@ -224,7 +225,7 @@ def _end_secrets(client: Client, *, now: datetime, ends_at: datetime, using: str
     """Let one live secret work until an instant, end the others, and forget those long ended."""
     present = ClientSecret.objects.using(using).filter(client=client)
     present.filter(expires_at__lte=now).delete()
-    live = list(present.order_by("-pk"))
+    live = [stored for stored in present.order_by("-pk") if is_live(stored, now)]
     kept = secret_to_keep(live)
     for stored in live:
         end = ends_at if stored is kept else now

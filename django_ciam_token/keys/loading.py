@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models.signals import post_save
 from django.utils import timezone
 
+from django_ciam_token.database.local_time import after
 from django_ciam_token.keys import binding
 from django_ciam_token.keys.binding import Trust
 from django_ciam_token.keys.key_set import forget
@@ -50,7 +51,7 @@ def give_way(key: SigningKey, *, using: str) -> None:
     if key.state(now) is not SigningKeyState.ACTIVE or binding.trust(key) is Trust.MISMATCHED:
         return
     retired = rows.filter(is_provisional=True).update(
-        is_provisional=False, retired_at=now, removed_at=now + published_after_retirement()
+        is_provisional=False, retired_at=now, removed_at=after(now, published_after_retirement())
     )
     if retired:
         logger.info(

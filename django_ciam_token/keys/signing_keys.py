@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import connections, transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY, Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto import jose
+from django_ciam_token.database.local_time import after, is_past
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.keys import binding
@@ -56,7 +56,7 @@ def rotate(
     """
     now = now or timezone.now()
     algorithm = algorithm or ciam_settings.SIGNING_ALGORITHM
-    active_at = now if immediately or compromised else now + ciam_settings.SIGNING_KEY_LEAD
+    active_at = now if immediately or compromised else after(now, ciam_settings.SIGNING_KEY_LEAD)
     # Generating a key takes a while, so it is done before anything is locked.
     key = _generate(algorithm, now=now, active_at=active_at)
     using = write_database(SigningKey)
@@ -84,7 +84,7 @@ def rotate(
 
 def _store(key: SigningKey, *, compromised_at: datetime | None, using: str) -> None:
     """Insert a new key, and let the older ones retire at the instant it becomes active."""
-    removed_at = compromised_at or key.active_at + published_after_retirement()
+    removed_at = compromised_at or after(key.active_at, published_after_retirement())
     with transaction.atomic(using=using):
         older = SigningKey.objects.using(using)
         # If there are two rotations at once, both lock the oldest row. The second waits for it, and then
@@ -93,13 +93,19 @@ def _store(key: SigningKey, *, compromised_at: datetime | None, using: str) -> N
         # If the outcome of an earlier COMMIT is unknown, the key may be there already.
         if older.filter(kid=key.kid).exists():
             return
+        # Compared here: without time zones the database would take a time of the repeated hour for later.
+        known = list(older.defer("encrypted_private_key"))
         if compromised_at is not None:
-            older.exclude(removed_at__lte=compromised_at).update(removed_at=compromised_at)
-        older.filter(Q(retired_at=None) | Q(retired_at__gt=key.active_at)).update(
-            retired_at=key.active_at, removed_at=removed_at
-        )
+            present = [old.pk for old in known if not _has_come(old.removed_at, compromised_at)]
+            older.filter(pk__in=present).update(removed_at=compromised_at)
+        serving = [old.pk for old in known if not _has_come(old.retired_at, key.active_at)]
+        older.filter(pk__in=serving).update(retired_at=key.active_at, removed_at=removed_at)
         key.pk = None
         key.save(using=using, force_insert=True)
+
+
+def _has_come(stored: datetime | None, now: datetime) -> bool:
+    return stored is not None and is_past(stored, now)
 
 
 def published_after_retirement() -> timedelta:
@@ -122,16 +128,16 @@ def remove_retired(*, kids: Collection[str] | None = None, now: datetime | None 
     """
     now = now or timezone.now()
     using = write_database(SigningKey)
-    chosen = SigningKey.objects.using(using).filter(retired_at__lte=now)
-    if kids is not None:
-        chosen = chosen.filter(kid__in=kids)
-    retired = chosen.filter(Q(removed_at=None) | Q(removed_at__gt=now))
+    rows = SigningKey.objects.using(using)
+    chosen = rows.exclude(retired_at=None) if kids is None else rows.filter(kid__in=kids)
 
     def write(attempt: int) -> int:
         with transaction.atomic(using=using):
-            removed = retired.update(removed_at=now)
-        # If the outcome of an earlier COMMIT is unknown, this statement may have removed them already.
-        return chosen.filter(removed_at=now).count() if attempt > 1 else removed
+            known = list(chosen.defer("encrypted_private_key"))
+            retired = [key.pk for key in known if key.state(now) is SigningKeyState.RETIRED]
+            removed = rows.filter(pk__in=retired).update(removed_at=now)
+        # If the outcome of an earlier COMMIT is unknown, it may have removed them already.
+        return removed + sum(key.removed_at == now for key in known) if attempt > 1 else removed
 
     removed = retry(write, using=using)
     transaction.on_commit(forget, using=using)
@@ -163,7 +169,7 @@ def ensure_first_key(*, using: str) -> SigningKey | None:
     if not is_ours or SigningKey._meta.db_table not in connections[using].introspection.table_names():
         return None
     now = timezone.now()
-    present = SigningKey.objects.using(using).filter(Q(retired_at=None) | Q(retired_at__gt=now))
+    present = [key for key in SigningKey.objects.using(using) if not _has_come(key.retired_at, now)]
     if any(binding.trust(key) is not Trust.MISMATCHED for key in present):
         return None
     key = _generate(ciam_settings.SIGNING_ALGORITHM, now=now, active_at=now)

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_ciam_token.database.local_time import after, is_past
 from django_ciam_token.database.uuid7 import uuid7
 from django_ciam_token.models.client import Client
 
@@ -123,7 +124,7 @@ class RefreshToken(models.Model):
             client: the client of this session, which decides how long sessions last.
         """
         lifetime = client.effective_session_lifetime
-        return self.expires_at if lifetime is None else min(self.expires_at, self.issued_at + lifetime)
+        return self.expires_at if lifetime is None else min(self.expires_at, after(self.issued_at, lifetime))
 
     def state(self, now: datetime) -> SessionState:
         """Return the state that a refresh at this instant would find.
@@ -133,6 +134,6 @@ class RefreshToken(models.Model):
         if self.revoked_at is not None:
             return SessionState.REVOKED
         lifetime = self.client.effective_session_lifetime
-        if lifetime is not None and self.issued_at + lifetime <= now:
+        if lifetime is not None and is_past(after(self.issued_at, lifetime), now):
             return SessionState.EXPIRED
-        return SessionState.IDLE_EXPIRED if self.expires_at <= now else SessionState.LIVE
+        return SessionState.IDLE_EXPIRED if is_past(self.expires_at, now) else SessionState.LIVE

@@ -7,6 +7,8 @@ from datetime import datetime
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_ciam_token.database.local_time import is_past
+
 
 class SigningKeyState(models.TextChoices):
     """The state of a key."""
@@ -47,10 +49,10 @@ class SigningKey(models.Model):
 
     def state(self, now: datetime) -> SigningKeyState:
         """Return the state at an instant."""
-        if self.removed_at is not None and self.removed_at <= now:
+        if self.removed_at is not None and is_past(self.removed_at, now):
             return SigningKeyState.REMOVED
-        if self.retired_at is not None and self.retired_at <= now:
+        if self.retired_at is not None and is_past(self.retired_at, now):
             return SigningKeyState.RETIRED
-        if self.active_at <= now:
+        if is_past(self.active_at, now):
             return SigningKeyState.ACTIVE
         return SigningKeyState.PUBLISHED

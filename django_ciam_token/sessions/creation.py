@@ -13,6 +13,7 @@ from django_ciam_token.caller import Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto import refresh_token_string
 from django_ciam_token.crypto.refresh_token_string import GenuineToken
+from django_ciam_token.database.local_time import after
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, RefreshToken
@@ -101,6 +102,6 @@ def save_new(session: RefreshToken) -> None:
 
 def next_expiry(client: Client, *, issued_at: datetime, now: datetime) -> datetime:
     """Return when a session ends that is used now and then never again."""
-    idle = now + client.effective_refresh_token_lifetime
+    idle = after(now, client.effective_refresh_token_lifetime)
     lifetime = client.effective_session_lifetime
-    return idle if lifetime is None else min(idle, issued_at + lifetime)
+    return idle if lifetime is None else min(idle, after(issued_at, lifetime))

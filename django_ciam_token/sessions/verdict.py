@@ -11,6 +11,7 @@ from typing import Final
 from django_ciam_token import scopes
 from django_ciam_token.crypto import refresh_token_string, site_keys
 from django_ciam_token.crypto.refresh_token_string import GenuineToken
+from django_ciam_token.database.local_time import is_past
 from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.sessions.rows import SessionReading
@@ -131,7 +132,7 @@ def successor_again(session: RefreshToken, presented: GenuineToken) -> str | Non
 def _require_live(session: RefreshToken, *, client: Client, now: datetime) -> None:
     if session.revoked_at is not None:
         raise InvalidGrant(reason="revoked")
-    if session.ends_at(client) <= now:
+    if is_past(session.ends_at(client), now):
         raise InvalidGrant(reason="expired")
 
 

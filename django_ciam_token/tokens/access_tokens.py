@@ -20,6 +20,7 @@ from django_ciam_token.caller import Caller
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto import jose
+from django_ciam_token.database.local_time import not_before, timestamp
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant, InvalidToken
@@ -184,7 +185,7 @@ def _report_revocation(token: VerifiedAccessToken, *, client: Client, caller: Ca
 
 def _end_of(token: VerifiedAccessToken) -> datetime:
     zone = datetime_timezone.utc if settings.USE_TZ else None
-    return datetime.fromtimestamp(token.claims["exp"], tz=zone) + ciam_settings.RESOURCE_LEEWAY
+    return not_before(datetime.fromtimestamp(token.claims["exp"], tz=zone)) + ciam_settings.RESOURCE_LEEWAY
 
 
 def _require_live_client(token: VerifiedAccessToken) -> LiveAccessToken:
@@ -198,8 +199,9 @@ def _require_live_client(token: VerifiedAccessToken) -> LiveAccessToken:
         raise InvalidToken(reason="revoked")
     _require_client(client, token)
     # A client that was deleted and made anew under the same client_id, or turned from one kind into the
-    # other, must not inherit what was issued before.
-    if token.claims["iat"] < math.floor(client.created_at.timestamp()):
+    # other, must not inherit what was issued before. No leeway for clocks: a
+    # script may delete and make a client within a second. What is refused wrongly is of its first seconds.
+    if token.claims["iat"] < math.floor(timestamp(client.created_at)):
         raise InvalidToken(reason="older_than_client")
     acts_for_itself = token.claims["sub"] == client.client_id
     is_machine = client.application_type == ApplicationType.M2M

@@ -15,6 +15,7 @@ from django_ciam_token.caller import Caller
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto.refresh_token_string import GenuineToken
+from django_ciam_token.database.local_time import timestamp
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant, InvalidToken
@@ -102,14 +103,16 @@ def _introspect_refresh_token(presented: GenuineToken, *, client: Client, now: d
     if not _is_current(reading, presented, owner=owner, now=now):
         return INACTIVE
     since = reading.since_rotation
-    issued_at = math.floor((session.issued_at if since is None else now - since).timestamp())
+    issued_at = math.floor(
+        timestamp(session.issued_at) if since is None else now.timestamp() - since.total_seconds()
+    )
     return {
         "active": True,
         "scope": session.scope,
         "client_id": owner.client_id,
         **_username(session.user),
         "token_type": "refresh_token",
-        "exp": math.floor(session.ends_at(owner).timestamp()),
+        "exp": math.floor(timestamp(session.ends_at(owner))),
         "iat": issued_at,
         "nbf": issued_at,
         "sub": subject_identifier(session.user, client=owner),

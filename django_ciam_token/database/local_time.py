@@ -1,0 +1,48 @@
+"""Times of a site with ``USE_TZ = False``, whose wall clock shows one hour twice in autumn.
+
+The database keeps such a time without saying which of the two it was. It is read as the earlier: what has
+ended never begins again. What is to end later is therefore never stored as a time in the second of the two
+hours, but as one after it, up to an hour later. With time zones all of this is plain arithmetic.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.utils.timezone import is_aware
+
+
+def is_past(stored: datetime, now: datetime) -> bool:
+    """Tell whether an instant that was stored has come.
+
+    Args:
+        stored: as the database has it.
+        now: as `django.utils.timezone.now` has it; its ``fold`` tells the two hours apart.
+    """
+    return stored <= now if is_aware(stored) else timestamp(stored) <= now.timestamp()
+
+
+def timestamp(stored: datetime) -> float:
+    """Return an instant that was stored as seconds since 1970."""
+    # Drivers may set it, depending on the database: it says nothing.
+    return stored.timestamp() if is_aware(stored) else stored.replace(fold=0).timestamp()
+
+
+def after(now: datetime, delay: timedelta) -> datetime:
+    """Return the instant at which to let something end or begin: never earlier than after the delay.
+
+    Args:
+        now: an instant.
+        delay: not negative. If it is zero, ``now`` is returned: what ends at once must not end later.
+    """
+    if is_aware(now) or not delay:
+        return now + delay
+    return not_before(datetime.fromtimestamp(now.timestamp() + delay.total_seconds()))  # noqa: DTZ006
+
+
+def not_before(instant: datetime) -> datetime:
+    """Return the first instant that can be stored without being read as an earlier one."""
+    if is_aware(instant) or not instant.fold:
+        return instant
+    repeated = instant.timestamp() - timestamp(instant)
+    return instant.replace(fold=0) + timedelta(seconds=repeated)
