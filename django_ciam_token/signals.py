@@ -60,7 +60,7 @@ client_changed: Final = Signal()
 
 consent_withdrawn: Final = Signal()
 """What a user had allowed a client was taken back; their sessions there were ended. Arguments: ``client``,
-``user``, ``scope``, ``actor`` (a user name, or empty), ``caller``."""
+``user``, ``scope`` (a tuple), ``actor`` (a user name, or empty for the user), ``caller``."""
 
 
 def send_revoked(sessions: list[Any], *, sender: type, using: str, **arguments: Any) -> None:

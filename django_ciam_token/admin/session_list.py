@@ -34,6 +34,11 @@ def search(sessions: QuerySet[RefreshToken], term: str) -> QuerySet[RefreshToken
         return sessions.filter(pk=uuid.UUID(term))
     except ValueError:
         pass
+    return of_user_or_client(sessions, term)
+
+
+def of_user_or_client(rows: QuerySet[Any], term: str) -> QuerySet[Any]:
+    """Find rows by the beginning of a user name, a client_id, or part of a client's name."""
     users = get_user_model()
     by_name = {f"{users.USERNAME_FIELD}__{_lookup(users)}": term}
     named = users._default_manager.filter(**by_name).order_by().values_list("pk", flat=True)[:_MOST_MATCHES]
@@ -42,8 +47,8 @@ def search(sessions: QuerySet[RefreshToken], term: str) -> QuerySet[RefreshToken
     user_keys = list(named)
     client_keys = list(clients.values_list("pk", flat=True)[:_MOST_MATCHES])
     if user_keys and client_keys:
-        return sessions.filter(Q(user__in=user_keys) | Q(client__in=client_keys))
-    return sessions.filter(user__in=user_keys) if user_keys else sessions.filter(client__in=client_keys)
+        return rows.filter(Q(user__in=user_keys) | Q(client__in=client_keys))
+    return rows.filter(user__in=user_keys) if user_keys else rows.filter(client__in=client_keys)
 
 
 def _lookup(users: Any) -> str:

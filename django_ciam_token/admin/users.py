@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from django_ciam_token.admin import user_agents
 from django_ciam_token.admin.base import local_date
+from django_ciam_token.models import Consent
 from django_ciam_token.sessions.listing import SessionInfo, list_sessions
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ else:
     _ModelAdmin = object
 
 _MOST: Final = 20
-_FIELDS: Final = ("ciam_sessions", "ciam_sign_out")
+_FIELDS: Final = ("ciam_sessions", "ciam_sign_out", "ciam_consents")
 
 
 class SessionsOfUserMixin(_ModelAdmin):
-    """Shows a user's live sessions, with a link to sign them out everywhere.
+    """Shows a user's live sessions and consents, with a link to sign them out everywhere.
 
     Example::
 
@@ -57,9 +58,15 @@ class SessionsOfUserMixin(_ModelAdmin):
         return [*fieldsets, (gettext_lazy("Sessions"), {"fields": fields})] if fields else fieldsets
 
     def _fields_of_sessions(self, request: HttpRequest, user: Any) -> tuple[str, ...]:
-        if user is None or not request.user.has_perm("django_ciam_token.view_refreshtoken"):
+        if user is None:
             return ()
-        return _FIELDS if request.user.has_perm("django_ciam_token.revoke_refreshtoken") else _FIELDS[:1]
+        may_view = request.user.has_perm("django_ciam_token.view_refreshtoken")
+        allowed = {
+            "ciam_sessions": may_view,
+            "ciam_sign_out": may_view and request.user.has_perm("django_ciam_token.revoke_refreshtoken"),
+            "ciam_consents": request.user.has_perm("django_ciam_token.view_consent"),
+        }
+        return tuple(name for name in _FIELDS if allowed[name])
 
     @admin.display(description=gettext_lazy("live sessions"))
     def ciam_sessions(self, user: Any) -> str:
@@ -74,6 +81,14 @@ class SessionsOfUserMixin(_ModelAdmin):
         """Return a link to the page that ends them all after confirmation."""
         page = self._url("refreshtoken_sign_out", quote(user.pk))
         return format_html('<a href="{}">{}</a>', page, _("Sign out everywhere"))
+
+    @admin.display(description=gettext_lazy("consents"))
+    def ciam_consents(self, user: Any) -> str:
+        """Return what the user allowed applications of other people, each with a link to its page."""
+        consents = Consent.objects.filter(user=user).select_related("client").order_by("-pk")[:_MOST]
+        lines = ((self._url("consent_change", consent.pk), str(consent)) for consent in consents)
+        listed = format_html_join("", '<li><a href="{}">{}</a></li>', lines)
+        return format_html("<ul>{}</ul>", listed) if listed else _("None.")
 
     def _url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:django_ciam_token_{name}", args=args, current_app=self.admin_site.name)

@@ -203,7 +203,7 @@ def _client_changed(
 
 
 def _consent_withdrawn(
-    *, client: Client, user: Any, scope: str, actor: str, caller: Caller, **_: Any
+    *, client: Client, user: Any, scope: tuple[str, ...], actor: str, caller: Caller, **_: Any
 ) -> None:
-    event = EventType.CONSENT_WITHDRAWN
-    record(event_of(event, client=client, user_id=user.pk, reason=scope, actor=actor, caller=caller))
+    event, reason = EventType.CONSENT_WITHDRAWN, " ".join(scope)
+    record(event_of(event, client=client, user_id=user.pk, reason=reason, actor=actor, caller=caller))
