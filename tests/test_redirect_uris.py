@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.core.exceptions import ValidationError
 
 from django_ciam_token.models import Client
-from django_ciam_token.models.redirect_uris import check_redirect_uri, matches
+from django_ciam_token.models.redirect_uris import PATTERNS, check_redirect_uri, matches
 
 EVERYWHERE = [
     "https://app.example.com",
@@ -186,3 +188,19 @@ def test_every_wrong_line_gets_one_message():
     assert sorted(message.split()[0] for message in messages["redirect_uris"]) == sorted(lines[1:])
     origins = [message.split()[0] for message in messages["allowed_origins"]]
     assert origins == ["https://a.example/", "HTTPS://c.example"]
+
+
+def test_what_a_page_checks_while_one_types_accepts_all_that_may_be_registered():
+    for application_type in ("web", "spa", "mobile"):
+        possible = [*EVERYWHERE, *(PRIVATE_USE if application_type == "mobile" else [])]
+        assert all(re.fullmatch(PATTERNS[application_type], uri) for uri in possible)
+        refused = [
+            "http://app.example.com/",
+            "https://a.example/*",
+            "callback",
+            "https://a.example/#x",
+            "app:/",
+        ]
+        assert not any(re.fullmatch(PATTERNS[application_type], uri) for uri in refused)
+    assert not any(re.fullmatch(PATTERNS["spa"], uri) for uri in PRIVATE_USE)
+    assert not re.fullmatch(PATTERNS["m2m"], EVERYWHERE[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,9 +11,12 @@ from django.utils.duration import duration_string
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from django_ciam_token.admin.client_hints import help_with_hints
+from django_ciam_token.clients.changes import LISTS
 from django_ciam_token.clients.registration import lifetimes_of_type
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.models import Client
+from django_ciam_token.models.redirect_uris import PATTERNS
 from django_ciam_token.models.validators import validate_scope
 
 if TYPE_CHECKING:
@@ -63,6 +67,22 @@ class ClientForm(_ModelForm):
                 default = getattr(ciam_settings, setting)
                 text = _("no limit") if default is None else duration_string(default)
                 self.fields[name].widget.attrs["placeholder"] = _("site default: %(value)s") % {"value": text}
+        for name in LISTS:
+            if name in self.fields:
+                self._help_with_lines(name)
+
+    def _help_with_lines(self, name: str) -> None:
+        """Say what each type of application enters, and let the page check the lines while one types."""
+        field, known_type = (
+            self.fields[name],
+            None if self.instance.pk is None else self.instance.application_type,
+        )
+        field.help_text = help_with_hints(name, str(field.help_text), known_type)
+        field.widget.attrs["rows"] = 3
+        if name != "allowed_origins":
+            patterns = PATTERNS if known_type is None else {"": PATTERNS[known_type]}
+            field.widget.attrs["data-ciam-lines"] = json.dumps(patterns)
+            field.widget.attrs["data-ciam-wrong"] = _("This application can't have:")
 
     def clean_scope(self) -> str:
         """Return the scope names as one string."""
@@ -70,10 +90,13 @@ class ClientForm(_ModelForm):
         validate_scope(scope)
         return scope
 
-    def clean(self) -> dict[str, Any] | None:
-        """Give a new client the lifetimes of its type where they were left empty."""
-        cleaned = super().clean()
-        if cleaned is not None and self.instance.pk is None:
+    def clean(self) -> dict[str, Any]:
+        """Write lists one value a line; give a new client its type's lifetimes where they were left empty."""
+        super().clean()
+        cleaned: dict[str, Any] = self.cleaned_data
+        for name in cleaned.keys() & set(LISTS):
+            cleaned[name] = "\n".join(cleaned[name].split())
+        if self.instance.pk is None:
             for name, lifetime in lifetimes_of_type(cleaned.get("application_type", "")).items():
                 if cleaned.get(name) is None:
                     cleaned[name] = lifetime

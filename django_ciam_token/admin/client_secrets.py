@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
-from django_ciam_token.admin import new_secret
+from django_ciam_token.admin import new_secret, quick_start
 from django_ciam_token.admin.base import Confirmation, TokenAdmin, is_confirmed, local_date
 from django_ciam_token.admin.client_form import OverlapForm
 from django_ciam_token.caller import Caller
@@ -98,6 +98,7 @@ class ClientSecretsMixin(TokenAdmin):
             self.has_add_permission(request)
             or self.has_change_permission(request)
             or self.may_replace_secret(request)
+            or self.has_view_permission(request)
         )
         if client is None or not may_see:
             return HttpResponseRedirect(self.url("client_changelist"))
@@ -113,7 +114,7 @@ class ClientSecretsMixin(TokenAdmin):
             secret=secret,
             has_secret=has_secret,
             replaced_ends_at=_end_of_replaced(client),
-            snippets=[] if has_secret and secret is None else new_secret.snippets(client, secret),
+            snippets=quick_start.snippets(client, secret, has_secret=has_secret),
             replace_url=(
                 self.url("client_replace_secret", client.pk) if self.may_replace_secret(request) else None
             ),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.db.models import Max, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html
@@ -15,14 +15,25 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_ciam_token.admin.base import TokenAdmin, copyable
+from django_ciam_token.admin.base import UNCERTAIN, TokenAdmin, copyable
 from django_ciam_token.admin.client_deletion import ClientDeletionMixin
 from django_ciam_token.admin.client_form import ClientForm
 from django_ciam_token.admin.client_secrets import ClientSecretsMixin, SecretInline
 from django_ciam_token.admin.client_sessions import ClientSessionsMixin
 from django_ciam_token.admin.client_switch import ClientSwitchMixin
-from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.models import ApplicationType, Client, RefreshToken
 from django_ciam_token.monitoring.figures import session_figures
+
+_NOT_FOR_MACHINES: Final = (
+    "redirect_uris",
+    "post_logout_redirect_uris",
+    "allowed_origins",
+    "asks_consent",
+    "requires_pkce",
+    "may_use_client_credentials",
+)
+_ONLY_WITH_SECRET: Final = ("may_use_client_credentials", "refreshes_client_credentials", "requires_pkce")
 
 
 @admin.register(Client)
@@ -40,9 +51,32 @@ class ClientAdmin(
     inlines = (SecretInline,)
     change_form_template = "admin/django_ciam_token/client.html"
     fieldsets = (
-        (None, {"fields": ("name", "application_type", "scope")}),
+        (None, {"fields": ("name", "application_type", "client_id", "is_active", "scope")}),
         (
-            gettext_lazy("Lifetimes and limits"),
+            gettext_lazy("Signing in"),
+            {
+                "fields": (
+                    "redirect_uris",
+                    "post_logout_redirect_uris",
+                    "allowed_origins",
+                    "asks_consent",
+                    "requires_pkce",
+                )
+            },
+        ),
+        (
+            gettext_lazy("What else it may do"),
+            {
+                "fields": (
+                    "refresh_tokens_enabled",
+                    "may_use_client_credentials",
+                    "refreshes_client_credentials",
+                    "may_introspect",
+                )
+            },
+        ),
+        (
+            gettext_lazy("Lifetimes and audience"),
             {
                 "classes": ("collapse",),
                 "description": gettext_lazy(
@@ -51,17 +85,12 @@ class ClientAdmin(
                     "days and hours:minutes:seconds, for example 30 00:00:00."
                 ),
                 "fields": (
-                    "client_id",
-                    "is_active",
-                    "refresh_tokens_enabled",
                     "access_token_lifetime",
                     "id_token_lifetime",
                     "refresh_token_lifetime",
                     "session_lifetime",
                     "refresh_token_grace_period",
                     "audience",
-                    "allowed_origins",
-                    "may_introspect",
                     "created_at",
                 ),
             },
@@ -69,14 +98,25 @@ class ClientAdmin(
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: Client | None = None) -> Any:
-        """Show the client_id of an existing client at the top; for a new one it is optional."""
-        first, folded = super().get_fieldsets(request, obj)
+        """Leave out what an existing client of this type has no use for, unless something is set there."""
+        fieldsets: Any = super().get_fieldsets(request, obj)
         if obj is None:
-            return (first, folded)
-        moved = ("client_id", "is_active")
-        rest = tuple(name for name in folded[1]["fields"] if name not in moved)
-        shown = ("name", "application_type", "client_id", "is_active", "scope")
-        return ((first[0], {"fields": shown}), (folded[0], {**folded[1], "fields": rest}))
+            return fieldsets
+        useless: tuple[str, ...] = _NOT_FOR_MACHINES if obj.application_type == ApplicationType.M2M else ()
+        useless = useless if obj.must_have_secret else _ONLY_WITH_SECRET
+        shown = [
+            (
+                title,
+                {
+                    **options,
+                    "fields": [
+                        name for name in options["fields"] if name not in useless or getattr(obj, name)
+                    ],
+                },
+            )
+            for title, options in fieldsets
+        ]
+        return [(title, options) for title, options in shown if options["fields"]]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> Any:
         """Make read-only what installed applications and resource servers rely on."""
@@ -139,11 +179,15 @@ class ClientAdmin(
         context: dict[str, Any] = {}
         if client is not None and self.has_view_or_change_permission(request, client):
             context = {"tools": self._tools(request, client), **self.newest_sessions(request, client)}
-        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        try:
+            return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+        except TemporarilyUnavailable:
+            messages.error(request, UNCERTAIN)
+            return HttpResponseRedirect(request.get_full_path())
 
     def _tools(self, request: HttpRequest, client: Client) -> list[tuple[str, str]]:
         """Return the addresses and names of the actions that the operator may use."""
-        tools = []
+        tools = [(self.url("client_new_secret", client.pk), _("Quick start"))]
         if self.may_replace_secret(request):
             tools.append((self.url("client_replace_secret", client.pk), _("New secret")))
         if self.may(request, "revoke", RefreshToken):

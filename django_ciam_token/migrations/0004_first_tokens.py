@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='client',
             name='redirect_uris',
-            field=models.TextField(blank=True, help_text='Where people may be sent after signing in, one address a line, exactly as the application sends it: https://app.example.com/callback. A mobile application may have com.example.app:/callback or http://127.0.0.1/callback. If there is none, nobody can sign in through this application.', validators=[django_ciam_token.models.redirect_uris.validate_uris], verbose_name='redirect URIs'),
+            field=models.TextField(blank=True, help_text='Where people may be sent after signing in, one address a line, exactly as the application sends it. If there is none, nobody can sign in through this application.', validators=[django_ciam_token.models.redirect_uris.validate_uris], verbose_name='redirect URIs'),
         ),
         migrations.AddField(
             model_name='client',

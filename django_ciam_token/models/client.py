@@ -134,8 +134,7 @@ class Client(models.Model):
         validators=[validate_uris],
         help_text=_(
             "Where people may be sent after signing in, one address a line, exactly as the application sends "
-            "it: https://app.example.com/callback. A mobile application may have com.example.app:/callback "
-            "or http://127.0.0.1/callback. If there is none, nobody can sign in through this application."
+            "it. If there is none, nobody can sign in through this application."
         ),
     )
     post_logout_redirect_uris = models.TextField(

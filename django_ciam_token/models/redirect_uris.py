@@ -22,6 +22,17 @@ _PRIVATE_USE_SCHEME: Final = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+")
 _LOOPBACK_HOSTS: Final = frozenset({"127.0.0.1", "[::1]", "localhost"})
 _LOOPBACK: Final = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?(?=[/?]|\Z)")
 
+# What a page checks while one types: all that may be registered passes, and common mistakes are caught.
+_WEB_PATTERN: Final = r"https://[^\s*#\\]+|http://(127\.0\.0\.1|\[::1\]|localhost)([:/?][^\s*#\\]*)?"
+_PRIVATE_USE_PATTERN: Final = r"(?!https?:)[a-z][a-z0-9+\-]*(\.[a-z0-9+\-]+)+:[^\s*#\\]+"
+PATTERNS: Final = {
+    "web": _WEB_PATTERN,
+    "spa": _WEB_PATTERN,
+    "mobile": f"{_WEB_PATTERN}|{_PRIVATE_USE_PATTERN}",
+    "m2m": "(?!)",
+}
+"""For each type of application a regular expression, the same in Python and JavaScript."""
+
 
 def validate_uris(value: str) -> None:
     """Accept only addresses that some type of application may have.

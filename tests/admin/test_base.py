@@ -94,5 +94,8 @@ def test_an_operator_with_view_permissions_only_is_offered_nothing_more(web_clie
         text = browser.get(page).content.decode()
         assert "addlink" not in text
         assert 'name="_save"' not in text
+    quick_start = browser.get(url("client_new_secret", web_client.pk)).content.decode()
+    assert url("client_replace_secret", web_client.pk) not in quick_start
+    viewer.user_permissions.clear()
     response = browser.get(url("client_new_secret", web_client.pk))
     assert response["Location"] == url("client_changelist")

@@ -110,6 +110,14 @@ def test_one_that_somebody_else_withdrew_is_not_counted(operator, consent, monke
     assert "withdrawn." not in page.content.decode()
 
 
+def test_a_site_without_pages_of_users_links_to_none(operator, consent, monkeypatch):
+    monkeypatch.setattr(consents, "page_of_user", lambda user, site: None)
+
+    page = operator.get(url("consent_change", consent.pk))
+
+    assert [name for _address, name in page.context["tools"]] == ["Withdraw"]
+
+
 def test_who_may_only_view_can_not_withdraw(consent):
     browser = browser_of("view_consent")
 

@@ -5,7 +5,6 @@ from django.contrib.auth.models import Permission
 from django.contrib.sessions.models import Session
 from django.test import Client as Browser
 
-from django_ciam_token.admin import new_secret
 from django_ciam_token.models import Client, ClientSecret
 from tests.admin.new_clients import SECRET, add_client, form_of_client
 from tests.conftest import post_form
@@ -72,17 +71,3 @@ def test_an_operator_who_may_only_add_clients_sees_the_new_secret():
     browser.force_login(clerk)
 
     assert SECRET.search(add_client(browser).content.decode())
-
-
-@pytest.mark.parametrize("secret", [None, "ciam_cs_x"])
-def test_the_snippets_contain_everything_that_a_library_needs(secret, web_client):
-    for snippet in new_secret.snippets(web_client, secret):
-        assert web_client.client_id in snippet.text
-        assert ("ciam_cs_x" in snippet.text) == (secret is not None)
-        assert "ciam_cs_x" not in repr(snippet)
-
-
-def test_the_snippets_need_no_endpoints_on_this_host(web_client, settings):
-    settings.ROOT_URLCONF = "tests.admin_urls"
-
-    assert "https://id.example.com/oauth2/token" in new_secret.snippets(web_client, None)[0].text

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.keys.signing_keys import ensure_first_key
-from django_ciam_token.models import Client, RefreshToken, SigningKey
+from django_ciam_token.models import Client, Consent, RefreshToken, SecurityEvent, SigningKey
 from tests.browser.conftest import PASSWORD
 from tests.conftest import post_form
 from tests.factories import ClientFactory, UserFactory
@@ -243,3 +243,57 @@ def test_an_operator_who_may_only_view_sees_no_button_that_fails(signed_in):
     ]
     for address in refused:
         assert page.goto(address).status == 403, address
+
+
+def test_the_form_of_a_client_says_what_each_type_enters(signed_in, shoot):
+    page = signed_in(operator())
+    page.goto(url("client_add"))
+    page.get_by_label("Name:").fill("Dashboard")
+
+    page.get_by_label("Application type:").select_option("m2m")
+    assert page.get_by_text("a machine signs nobody in").is_visible()
+    page.get_by_label("Application type:").select_option("spa")
+    assert page.get_by_text("The page that receives the code").is_visible()
+    assert not page.get_by_text("your domain in reverse").is_visible()
+    uris = page.get_by_label("Redirect URIs:", exact=True)
+    uris.fill("https://app.example.com/callback\ncom.example.app:/callback")
+    assert page.get_by_text("This application can't have: com.example.app:/callback").is_visible()
+    shoot(page, "client-add-wrong-line")
+    page.get_by_role("button", name="Save", exact=True).click()
+    assert page.get_by_text("com.example.app:/callback is for mobile applications only").is_visible()
+    shoot(page, "client-add-refused")
+    page.get_by_label("Redirect URIs:", exact=True).fill("https://app.example.com/callback")
+    assert not page.get_by_text("This application can't have").is_visible()
+    page.get_by_role("button", name="Save", exact=True).click()
+
+    assert page.get_by_role("heading", name="oidc-client-ts").is_visible()
+    shoot(page, "quick-start-spa")
+    page.get_by_role("link", name="Continue to the application").click()
+    shoot(page, "client-change-spa")
+    page.get_by_label("Name:").fill("Dashboards")
+    page.get_by_role("button", name="Save", exact=True).click()
+    client = Client.objects.get()
+    assert (client.name, client.redirect_uris) == ("Dashboards", "https://app.example.com/callback")
+    assert SecurityEvent.objects.get(reason="name").detail == {"name": ["Dashboard", "Dashboards"]}
+
+
+def test_a_consent_is_withdrawn(signed_in, shoot):
+    client, user = ClientFactory(name="Partner", asks_consent=True), UserFactory(username="alice")
+    consent = Consent.objects.create(client=client, user=user, scope="openid email")
+    issue_tokens(client=client, user=user)
+    page = signed_in(operator())
+
+    page.goto(url("consent_changelist"))
+    shoot(page, "consents")
+    page.get_by_role("link", name="alice").click()
+    shoot(page, "consent")
+    page.get_by_role("link", name="Withdraw").click()
+    assert page.get_by_text("1 live session ends.").is_visible()
+    shoot(page, "consent-withdraw")
+    page.get_by_role("button", name="Yes, withdraw").click()
+
+    assert page.get_by_text("1 consent was withdrawn.").is_visible()
+    assert not Consent.objects.filter(pk=consent.pk).exists()
+    assert RefreshToken.objects.get().revoked_reason == "consent_withdrawn"
+    page.goto(url("securityevent_changelist"))
+    shoot(page, "events-consent")
