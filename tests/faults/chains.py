@@ -27,6 +27,9 @@ TIME_OUT: Final = 4.0
 # The default grace period is 30 s; a retry has to arrive, and be read, within it.
 PATIENCE: Final = 28.0
 _LAST_STRAGGLER: Final = 60.0
+REDIRECT_URI: Final = "https://app.example.com/callback"
+VERIFIER: Final = "v" * 43
+_CODE: Final = "ciam_ac1_"
 _INVALID_GRANT: Final = {"error": "invalid_grant"}
 
 
@@ -80,7 +83,9 @@ class Service:
 
 
 def generation_of(token: str) -> int:
-    """Return how many rotations preceded a token."""
+    """Return how many rotations preceded a token; a code is generation zero."""
+    if token.startswith(_CODE):
+        return 0
     return int.from_bytes(_bytes_of(token)[16:20], "big")
 
 
@@ -90,11 +95,12 @@ def session_of(token: str) -> str:
 
 
 def _bytes_of(token: str) -> bytes:
-    return urlsafe_b64decode(token.removeprefix("ciam_rt1_") + "=")
+    encoded = token.removeprefix("ciam_rt1_").removeprefix(_CODE)
+    return urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
 
 
 class Chain:
-    """One client with one session."""
+    """One client with one session, which begins with a refresh token or with a code."""
 
     def __init__(self, service: Service, client_id: str, token: str) -> None:
         self.service = service
@@ -217,6 +223,13 @@ class Chain:
 
     async def _request(self, port: int, token: str) -> Answer | None:
         form = {"grant_type": "refresh_token", "refresh_token": token}
+        if token.startswith(_CODE):
+            form = {
+                "grant_type": "authorization_code",
+                "code": token,
+                "redirect_uri": REDIRECT_URI,
+                "code_verifier": VERIFIER,
+            }
         if self.client_id == "app":
             return await wire.post(port, "/oauth2/token", form | {"client_id": "app"})
         return await wire.post(port, "/oauth2/token", form, (self.client_id, self.service.secret))

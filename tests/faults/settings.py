@@ -17,4 +17,7 @@ DATABASES["default"].update(_chosen["database"])
 DATABASES["default"]["OPTIONS"] = {**DATABASES["default"].get("OPTIONS", {}), **_chosen["options"]}
 # The cheapest signatures: their cost is not what these tests are about.
 CIAM_TOKEN.update({"SIGNING_ALGORITHM": "ES256", **_chosen["ciam_token"]})
+# The answer to an exchange may be lost like that to a refresh. And a code has to live until its turn comes.
+CIAM_TOKEN["AUTHORIZATION_CODE_GRACE_PERIOD"] = CIAM_TOKEN.get("REFRESH_TOKEN_GRACE_PERIOD", 30)
+CIAM_TOKEN["AUTHORIZATION_CODE_LIFETIME"] = 600
 LOGGING["loggers"]["django_ciam_token"]["level"] = "WARNING"
