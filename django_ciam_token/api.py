@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
+from django_ciam_token.authorization.consent import list_consents
 from django_ciam_token.caller import NOBODY, Caller
 from django_ciam_token.clients.changes import update_client
 from django_ciam_token.clients.registration import create_client
@@ -16,6 +17,7 @@ from django_ciam_token.clients.secrets import import_client_secret, rotate_clien
 from django_ciam_token.keys.signing_keys import rotate as rotate_signing_key
 from django_ciam_token.models import Client, RevocationReason
 from django_ciam_token.purging import PurgeResult, purge
+from django_ciam_token.sessions.consents import withdraw_consent
 from django_ciam_token.sessions.criteria import SessionCriteria
 from django_ciam_token.sessions.listing import SessionInfo, list_sessions
 from django_ciam_token.sessions.revocation import revoke_sessions
@@ -29,12 +31,14 @@ __all__ = [
     "create_client",
     "import_client_secret",
     "issue_tokens",
+    "list_consents",
     "list_sessions",
     "purge",
     "revoke_sessions",
     "rotate_client_secret",
     "rotate_signing_key",
     "update_client",
+    "withdraw_consent",
 ]
 
 

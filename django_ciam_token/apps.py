@@ -22,6 +22,7 @@ class CiamTokenConfig(AppConfig):
         from django.contrib.auth.base_user import AbstractBaseUser
 
         from django_ciam_token import checks
+        from django_ciam_token.authorization import login
         from django_ciam_token.database import forks
         from django_ciam_token.integrations import cors_headers
         from django_ciam_token.keys import loading
@@ -42,6 +43,7 @@ class CiamTokenConfig(AppConfig):
             report_deletions(model)
         audit_trail.connect()
         checks.register()
+        login.connect()
         cors_headers.connect()
         loading.connect()
         forks.after_fork(forks.abandon_connections)

@@ -62,6 +62,10 @@ consent_withdrawn: Final = Signal()
 """What a user had allowed a client was taken back; their sessions there were ended. Arguments: ``client``,
 ``user``, ``scope`` (a tuple), ``actor`` (a user name, or empty for the user), ``caller``."""
 
+consent_given: Final = Signal()
+"""A user allowed an application something new. Arguments: ``client``, ``user``, ``scope`` (a tuple),
+``caller``."""
+
 
 def send_revoked(sessions: list[Any], *, sender: type, using: str, **arguments: Any) -> None:
     """Send the signals for sessions that were ended together: one for each, and one for all of them."""

@@ -127,9 +127,9 @@ class _Words(HTMLParser):
     def handle_starttag(self, tag, attributes):
         if tag not in ("input", "link"):
             self.within.append(tag)
-        self.said += [
-            value for name, value in attributes if name in ("aria-label", "title", "value") and value
-        ]
+        # What a button sends is not shown.
+        shown = ("aria-label", "title") if tag == "button" else ("aria-label", "title", "value")
+        self.said += [value for name, value in attributes if name in shown and value]
 
     def handle_endtag(self, tag):
         self.within.pop()

@@ -10,6 +10,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from django.utils.translation import gettext_lazy as _
+
 from django_ciam_token.conf import parsers
 from django_ciam_token.conf.option import Option, site_values
 
@@ -37,9 +39,9 @@ class Settings:
     SCOPES = Option(
         parsers.as_scopes,
         default={
-            "openid": "Sign you in",
-            "profile": "Read your profile",
-            "email": "Read your email address",
+            "openid": _("Sign you in"),
+            "profile": _("Read your profile"),
+            "email": _("Read your email address"),
         },
     )
     """Scope name to description: the scopes that clients may be allowed and that discovery lists."""

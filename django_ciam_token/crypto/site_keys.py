@@ -27,6 +27,8 @@ _CODE_MAC: Final = "authorization-code-mac"
 SIGNING_KEY: Final = "signing-key"
 SHOWN_ONCE: Final = "shown-once"
 PASSWORD_HASH: Final = "password-hash"
+FRESH_LOGIN: Final = "fresh-login"
+CONSENT: Final = "consent"
 
 
 class Undecryptable(Exception):

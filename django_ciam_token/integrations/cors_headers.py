@@ -36,6 +36,8 @@ THREAD: Final = "django_ciam_token.origins"
 """The name of a thread that reads."""
 # Seconds that a request waits, off the event loop, for the first reading of a process.
 _WAIT_FOR_THE_FIRST: Final = 1.0
+# What people see in a browser: no script of another site may read it (OAuth 2.0 for Browser-Based Apps).
+_PAGES: Final = frozenset({"authorize", "logout"})
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def allow_client_origins(sender: Any, request: HttpRequest, **kwargs: Any) -> bo
     if not origin:
         return False
     match = request.resolver_match or _resolve(request)
-    return match is not None and "django_ciam_token" in match.app_names and origin in allowed_origins()
+    if match is None or "django_ciam_token" not in match.app_names or match.url_name in _PAGES:
+        return False
+    return origin in allowed_origins()
 
 
 def await_first_reading(sender: Any, scope: Mapping[str, Any] | None = None, **kwargs: Any) -> None:

@@ -18,6 +18,7 @@ class EventType(models.TextChoices):
     KEY_ROTATED = "key_rotated", _("signing key rotated")
     SECRET_ROTATED = "secret_rotated", _("client secret rotated")
     CLIENT_CHANGED = "client_changed", _("client changed")
+    CONSENT_GIVEN = "consent_given", _("consent given")
     CONSENT_WITHDRAWN = "consent_withdrawn", _("consent withdrawn")
 
 

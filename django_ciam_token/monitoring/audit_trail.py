@@ -65,6 +65,7 @@ def connect() -> None:
         signals.signing_key_rotated: _key_rotated,
         signals.client_secret_rotated: _secret_rotated,
         signals.client_changed: _client_changed,
+        signals.consent_given: _consent_given,
         signals.consent_withdrawn: _consent_withdrawn,
     }
     for signal, receiver in receivers.items():
@@ -207,3 +208,8 @@ def _consent_withdrawn(
 ) -> None:
     event, reason = EventType.CONSENT_WITHDRAWN, " ".join(scope)
     record(event_of(event, client=client, user_id=user.pk, reason=reason, actor=actor, caller=caller))
+
+
+def _consent_given(*, client: Client, user: Any, scope: tuple[str, ...], caller: Caller, **_: Any) -> None:
+    event, reason = EventType.CONSENT_GIVEN, " ".join(scope)
+    record(event_of(event, client=client, user_id=user.pk, reason=reason, caller=caller))

@@ -136,8 +136,15 @@ def subject_identifier(user: AbstractBaseUser | None, *, client: Client) -> str:
     Raises:
         ImproperlyConfigured: the setting ``SUBJECT`` gives nothing that tells users apart.
     """
-    if user is None:
-        return client.client_id
+    return client.client_id if user is None else user_identifier(user)
+
+
+def user_identifier(user: AbstractBaseUser) -> str:
+    """Return the ``sub`` of a user.
+
+    Raises:
+        ImproperlyConfigured: as in `subject_identifier`.
+    """
     subject_of = ciam_settings.SUBJECT
     sub = user.pk if subject_of is None else subject_of(user)
     # str(None) would make all users one at every relying party.

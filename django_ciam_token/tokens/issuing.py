@@ -54,15 +54,14 @@ class IssuedTokens:
 def sign_tokens(subject: Subject, *, now: datetime) -> SignedTokens:
     """Sign an access token and, if the scope contains ``openid``, an id_token.
 
-    This is the one place that asks the site's ``ISSUANCE_POLICY``: nothing is signed without it.
+    Nothing is signed without asking the site's ``ISSUANCE_POLICY``.
 
     Raises:
         InvalidGrant: the policy says no.
         ServerError: there is no usable signing key.
         ImproperlyConfigured: a setting of the site is wrong.
     """
-    _require_policy(subject)
-    _require_distinct(subject)
+    require_issuable(subject)
     key = key_set.current().signing_pair(now)
     iat = math.floor(now.timestamp())
     access_claims = claims.access_token_claims(subject, iat=iat)
@@ -76,6 +75,16 @@ def sign_tokens(subject: Subject, *, now: datetime) -> SignedTokens:
         issued_at=now,
         expires_at=access_claims["exp"],
     )
+
+
+def require_issuable(subject: Subject) -> None:
+    """Check that a subject may have tokens, as far as that is known before it is the time to sign them.
+
+    Raises:
+        InvalidGrant: the site's ``ISSUANCE_POLICY`` says no, or the user could be mistaken for the client.
+    """
+    _require_policy(subject)
+    _require_distinct(subject)
 
 
 def _require_policy(subject: Subject) -> None:

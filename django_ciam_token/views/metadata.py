@@ -14,13 +14,18 @@ from django.utils.http import parse_etags
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from django_ciam_token.authorization.request import PROMPTS, RESPONSE_MODES
 from django_ciam_token.clients.methods import METHODS
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.keys import key_set
 from django_ciam_token.views.base import EndpointView
+from django_ciam_token.views.userinfo import STANDARD_CLAIMS
 
 _METHODS: Final = [method.name for method in METHODS]
 _CONFIDENTIAL_METHODS: Final = [method.name for method in METHODS if method.is_confidential]
+
+# Of every id_token of a code.
+_CLAIMS: Final = ("sub", "iss", "aud", "azp", "exp", "iat", "jti", "auth_time", "nonce", "sid")
 
 
 class PublishedView(EndpointView):
@@ -71,8 +76,7 @@ class MetadataView(PublishedView):
             "userinfo_endpoint": _url("django_ciam_token:userinfo"),
             "introspection_endpoint": _url("django_ciam_token:introspect"),
             "scopes_supported": list(ciam_settings.SCOPES),
-            # Both specifications require this member. It is empty: there is no authorization endpoint.
-            "response_types_supported": [],
+            **_authorization(),
             "grant_types_supported": _grant_types(),
             "token_endpoint_auth_methods_supported": _METHODS,
             "revocation_endpoint_auth_methods_supported": _METHODS,
@@ -82,9 +86,43 @@ class MetadataView(PublishedView):
         }
 
 
+def _authorization() -> dict[str, Any]:
+    """Return the members about signing in; next to nothing if the site has no authorization endpoint."""
+    if not _signs_people_in():
+        # Both specifications require this member.
+        return {"response_types_supported": []}
+    members: dict[str, Any] = {"authorization_endpoint": _url("django_ciam_token:authorize")}
+    if _is_served("django_ciam_token:logout"):
+        members["end_session_endpoint"] = _url("django_ciam_token:logout")
+    return members | {
+        "response_types_supported": ["code"],
+        "response_modes_supported": list(RESPONSE_MODES),
+        "code_challenge_methods_supported": ["S256"],
+        "prompt_values_supported": list(PROMPTS),
+        "authorization_response_iss_parameter_supported": True,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+        "claims_supported": [*_CLAIMS, *_claims_of_scopes()],
+    }
+
+
+def _claims_of_scopes() -> list[str]:
+    """Return the claims that `/userinfo` has without any function of the site (OpenID Connect Core §5.4)."""
+    return [
+        claim
+        for scope, claims in STANDARD_CLAIMS.items()
+        if scope in ciam_settings.SCOPES
+        for claim in claims
+    ]
+
+
+def _signs_people_in() -> bool:
+    return "authorization_code" in ciam_settings.GRANTS and _is_served("django_ciam_token:authorize")
+
+
 def _grant_types() -> list[str]:
     """Return the grants that are served; without an authorization endpoint there are no codes to exchange."""
-    has_codes = _is_served("django_ciam_token:authorize")
+    has_codes = _signs_people_in()
     return [name for name in ciam_settings.GRANTS if has_codes or name != "authorization_code"]
 
 

@@ -29,6 +29,12 @@ _CHALLENGES: Final = {
     ("insufficient_scope", 403): challenge(error="insufficient_scope", scope="openid"),
 }
 
+STANDARD_CLAIMS: Final = {
+    "profile": ("name", "given_name", "family_name", "preferred_username"),
+    "email": ("email",),
+}
+"""Scope to the claims that a user model like Django's can answer (OpenID Connect Core §5.4)."""
+
 
 class UserInfoView(EndpointView):
     """The UserInfo endpoint (OpenID Connect Core §5.3)."""

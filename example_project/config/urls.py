@@ -1,11 +1,13 @@
 """The URLs of the example project."""
 
 from django.contrib import admin
+from django.contrib.auth import views as auth_views
 from django.urls import include, path
 from portal.views import LoginView
 
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("accounts/login/", auth_views.LoginView.as_view(template_name="admin/login.html")),
     path("login", LoginView.as_view()),
     path("", include("django_ciam_token.urls")),
 ]

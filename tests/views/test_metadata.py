@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
+
 import pytest
 from django.test import Client as Browser
 from django.test import override_settings
 from django.urls import include, path
 
+from django_ciam_token import urls as ciam_urls
+from django_ciam_token.api import issue_tokens
 from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import SigningKey
 from django_ciam_token.views.metadata import JWKSetView
@@ -15,6 +20,15 @@ pytestmark = pytest.mark.django_db
 
 DOCUMENTS = ["/oauth2/jwks", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"]
 PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "k"}
+
+CLAIMS = ["sub", "iss", "aud", "azp", "exp", "iat", "jti", "auth_time", "nonce", "sid"]
+# What an endpoint for signing in adds to the document.
+OF_SIGNING_IN = {
+    *("authorization_endpoint", "end_session_endpoint", "response_modes_supported"),
+    *("code_challenge_methods_supported", "prompt_values_supported", "claims_supported"),
+    *("authorization_response_iss_parameter_supported", "request_parameter_supported"),
+    "request_uri_parameter_supported",
+}
 
 
 def test_the_jwk_set_has_the_members_of_the_reference_and_nothing_private():
@@ -73,14 +87,96 @@ def test_discovery_lists_only_what_is_served_with_urls_on_the_issuers_host(url):
         "userinfo_endpoint": "https://id.example.com:8443/userinfo",
         "introspection_endpoint": "https://id.example.com:8443/oauth2/introspect",
         "scopes_supported": ["openid", "x"],
-        "response_types_supported": [],
-        "grant_types_supported": ["refresh_token", "client_credentials"],
+        "authorization_endpoint": "https://id.example.com:8443/oauth2/authorize",
+        "end_session_endpoint": "https://id.example.com:8443/oauth2/logout",
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query", "form_post"],
+        "code_challenge_methods_supported": ["S256"],
+        "prompt_values_supported": ["none", "login", "consent", "select_account"],
+        "authorization_response_iss_parameter_supported": True,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+        "claims_supported": CLAIMS,
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256", "ES256"],
     }
+
+
+def test_claims_of_the_scopes_that_the_site_has_are_listed():
+    document = Browser().get(DOCUMENTS[1]).json()
+
+    assert document["claims_supported"] == [
+        *CLAIMS,
+        *("name", "given_name", "family_name", "preferred_username", "email"),
+    ]
+
+
+def test_the_listed_claims_are_those_of_an_id_token_and_of_userinfo(web_client, user):
+    user.first_name, user.last_name, user.email = "Ada", "Lovelace", "ada@example.com"
+    user.save()
+    tokens = issue_tokens(client=web_client, user=user)
+    payload = tokens["id_token"].split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+    response = Browser().get("/userinfo", HTTP_AUTHORIZATION=f"Bearer {tokens['access_token']}")
+
+    listed = Browser().get(DOCUMENTS[1]).json()["claims_supported"]
+
+    assert {*claims, *response.json(), "nonce"} == set(listed)
+
+
+def test_a_site_without_the_grant_announces_nothing_of_signing_in(settings):
+    settings.CIAM_TOKEN = {
+        **settings.CIAM_TOKEN,
+        "GRANTS": {"refresh_token": "django_ciam_token.grants.refresh_token.refresh"},
+    }
+
+    document = Browser().get(DOCUMENTS[1]).json()
+
+    assert document["response_types_supported"] == []
+    assert document["grant_types_supported"] == ["refresh_token"]
+    assert OF_SIGNING_IN & document.keys() == set()
+
+
+class WithoutSigningIn:
+    """The URLs of a site that has first tokens of its own."""
+
+    app_name = "django_ciam_token"
+    urlpatterns = [
+        pattern for pattern in ciam_urls.urlpatterns if pattern.name not in ("authorize", "logout")
+    ]
+
+
+class WithoutLogout:
+    app_name = "django_ciam_token"
+    urlpatterns = [pattern for pattern in ciam_urls.urlpatterns if pattern.name != "logout"]
+
+
+class Site:
+    urlpatterns = [path("", include((WithoutSigningIn.urlpatterns, "django_ciam_token")))]
+
+
+class SiteWithoutLogout:
+    urlpatterns = [path("", include((WithoutLogout.urlpatterns, "django_ciam_token")))]
+
+
+def test_a_site_that_leaves_the_endpoint_out_of_its_urls_announces_nothing_of_it():
+    with override_settings(ROOT_URLCONF=Site):
+        document = Browser().get(DOCUMENTS[1]).json()
+
+    assert document["response_types_supported"] == []
+    assert document["grant_types_supported"] == ["refresh_token", "client_credentials"]
+    assert OF_SIGNING_IN & document.keys() == set()
+
+
+def test_a_site_that_leaves_logout_out_of_its_urls_announces_the_rest():
+    with override_settings(ROOT_URLCONF=SiteWithoutLogout):
+        document = Browser().get(DOCUMENTS[1]).json()
+
+    assert OF_SIGNING_IN - document.keys() == {"end_session_endpoint"}
 
 
 urlpatterns = [path("auth/", include("django_ciam_token.urls"))]

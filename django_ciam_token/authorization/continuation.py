@@ -1,0 +1,60 @@
+"""The address at which a request goes on after the user has signed in: what the login page gets as ``next``.
+
+Login pages judge ``next`` with Django's ``url_has_allowed_host_and_scheme``, which refuses more than 2,048
+characters: people would end up on the site's front page. A longer request is therefore kept for an hour where
+the site keeps its Django sessions, under a key of its own. That key opens nothing: anybody could send the
+request itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.encoding import escape_uri_path
+
+from django_ciam_token.concealed import Form
+
+PARAMETER: Final = "ciam_request"
+_KEPT: Final = "django_ciam_token_request"
+_SECONDS_KEPT: Final = 3_600
+# With room for a host in front of it.
+_LONGEST_PATH: Final = 1_800
+_KEY: Final = re.compile(r"[a-z0-9]{16,64}")
+
+
+def path_of(http: HttpRequest, parameters: Form) -> str:
+    """Return the path at which this request goes on as a GET."""
+    endpoint = escape_uri_path(http.path)
+    path = f"{endpoint}?{urlencode(dict(parameters))}"
+    if len(path) <= _LONGEST_PATH:
+        return path
+    key = _keep(dict(parameters))
+    # Sessions that are cookies have no short key.
+    return path if key is None else f"{endpoint}?{PARAMETER}={key}"
+
+
+def kept_parameters(key: str) -> Form | None:
+    """Return the request that is kept under a key; None if there is none any more."""
+    if not _KEY.fullmatch(key):
+        return None
+    kept: Mapping[str, str] | None = _store(key).get(_KEPT)
+    return None if kept is None else Form(kept)
+
+
+def _keep(parameters: Mapping[str, str]) -> str | None:
+    store = _store()
+    store[_KEPT] = dict(parameters)
+    store.set_expiry(_SECONDS_KEPT)
+    store.create()
+    key = store.session_key or ""
+    return key if _KEY.fullmatch(key) else None
+
+
+def _store(key: str | None = None) -> Any:
+    return import_module(settings.SESSION_ENGINE).SessionStore(key)
