@@ -7,13 +7,13 @@ import os
 from contextlib import closing
 from dataclasses import replace
 
-from benchmarks import growth, report
+from benchmarks import growth, protected, report
 from benchmarks.comparison import FULL, QUICK, compare
 from benchmarks.databases import DatabaseServer, MariaDB, PostgreSQL, SQLite
 from benchmarks.purge import purge
 from benchmarks.servers import SERVERS
 
-PARTS = ("comparison", "growth", "churn", "purge")
+PARTS = ("comparison", "protected-views", "growth", "churn", "purge")
 
 
 def main() -> None:
@@ -22,6 +22,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three minutes, to see that everything works")
     parser.add_argument("--only", nargs="*", help="names of servers")
     parser.add_argument("--rounds", type=int, help="how often each is measured; 15 by default, 1 if quick")
+    parser.add_argument("--sizes", type=int, nargs="+", help="numbers of sessions behind protected views")
     parser.add_argument("--threads", action="store_true", help="gthread workers instead of sync ones")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="all by default")
     parser.add_argument(
@@ -38,7 +39,7 @@ def main() -> None:
     parts = tuple(arguments.parts or PARTS)
     if arguments.database != "postgresql":
         if set(arguments.parts or ()) - {"comparison"}:
-            parser.error("growth, churn and purge look into the tables of PostgreSQL")
+            parser.error("only the comparison runs on other databases than PostgreSQL")
         parts = ("comparison",)
         servers = [server for server in servers if not server.needs_postgresql]
     with closing(_database_server(arguments.database)) as databases:
@@ -46,6 +47,13 @@ def main() -> None:
         if "comparison" in parts:
             measured = compare(databases, plan, servers=servers, threads=arguments.threads)
             print(report.comparison(measured), flush=True)
+        if isinstance(databases, PostgreSQL) and "protected-views" in parts:
+            views = protected.QUICK if arguments.quick else protected.FULL
+            if arguments.rounds:
+                views = replace(views, rounds=arguments.rounds)
+            if arguments.sizes:
+                views = replace(views, sizes=arguments.sizes)
+            print(protected.protect(databases, views), flush=True)
         if isinstance(databases, PostgreSQL):
             _grow(databases, parts, is_quick=arguments.quick)
 

@@ -53,6 +53,7 @@ def authenticate(
     credentials: Credentials,
     *,
     session_id: uuid.UUID | None = None,
+    jti: uuid.UUID | None = None,
     now: datetime,
     caller: Caller = NOBODY,
     failures: Failures | None = None,
@@ -66,6 +67,7 @@ def authenticate(
         credentials: what the request claims.
         session_id: of a session that the request is going to need if it is authentic; to have it read in the
             statement that reads the client saves one.
+        jti: of an access token of that session, of which the request is going to ask whether it is revoked.
         now: the present.
         caller: where the request came from.
         failures: of this client from this network; without, nothing is limited. Past the limit, secrets
@@ -79,7 +81,7 @@ def authenticate(
     failures = failures or _NoLimit()
     using = write_database(Client)
     reading = retry(
-        lambda _: read_client(credentials.client_id, using=using, session_id=session_id), using=using
+        lambda _: read_client(credentials.client_id, using=using, session_id=session_id, jti=jti), using=using
     )
     if reading is None:
         failures.attribute_to(UNKNOWN, is_slow=False)

@@ -1,4 +1,4 @@
-"""The four statements of a refresh: reading the client, the session, or both in one; and the rotation.
+"""The statements of a refresh: reading the client, the session, or both in one; and the rotation.
 
 Nothing is decided here. What is read of a session before the client is authenticated is looked at after it.
 """
@@ -17,6 +17,7 @@ from django.db.models import (
     Case,
     CharField,
     DurationField,
+    Exists,
     ExpressionWrapper,
     F,
     FilteredRelation,
@@ -30,7 +31,7 @@ from django_ciam_token.database.clock import DatabaseNow
 from django_ciam_token.database.compiled import Columns, Select, Slot, Update
 from django_ciam_token.database.retry import LostRace, retry
 from django_ciam_token.database.routing import write_database
-from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.models import Client, RefreshToken, RevokedAccessToken
 
 READINGS_OF_A_LAGGING_NODE: Final = 3
 """How often to look for what a genuine token proves to exist."""
@@ -47,6 +48,8 @@ class SessionReading:
     session: RefreshToken
     since_rotation: timedelta | None
     """By the database's clock alone, so that hosts whose clocks differ agree; None before the first."""
+    token_revoked: bool = False
+    """Whether the access token that was asked for with it is revoked, alone."""
     is_stale: bool = False
     """Whether the request has waited since: it must be read again before anything is decided."""
 
@@ -82,16 +85,21 @@ def read_session(session_id: uuid.UUID, *, using: str) -> SessionReading | None:
     return _session(using, rows[0]) if rows else None
 
 
-def read_client(client_id: str, *, using: str, session_id: uuid.UUID | None = None) -> ClientReading | None:
+def read_client(
+    client_id: str, *, using: str, session_id: uuid.UUID | None = None, jti: uuid.UUID | None = None
+) -> ClientReading | None:
     """Read a client and its secrets.
 
     Args:
         client_id: as it was presented; upper and lower case and trailing spaces count.
         using: the alias of the database.
         session_id: of a session to be read as well.
+        jti: of an access token of that session; whether it is revoked is read as well.
     """
     if session_id is None:
         rows = _CLIENT.rows(using, client_id=client_id)
+    elif jti is not None:
+        rows = _CLIENT_SESSION_AND_TOKEN.rows(using, client_id=client_id, session_id=session_id, jti=jti)
     else:
         rows = _CLIENT_AND_SESSION.rows(using, client_id=client_id, session_id=session_id)
     if not rows:
@@ -151,13 +159,14 @@ def _columns() -> tuple[Columns[Client], Columns[RefreshToken], Columns[Any]]:
 
 def _session(using: str, values: Sequence[Any]) -> SessionReading | None:
     _, columns, user_columns = _columns()
-    end = len(columns)
+    end, end_of_user = len(columns), len(columns) + len(user_columns)
     session = columns.instance(using, values[:end])
     if session is None:
         return None
-    user = user_columns.instance(using, values[end:-1])
+    user = user_columns.instance(using, values[end:end_of_user])
+    since_rotation, *token_revoked = values[end_of_user:]
     RefreshToken._meta.get_field("user").set_cached_value(session, user)
-    return SessionReading(session=session, since_rotation=values[-1])
+    return SessionReading(session=session, since_rotation=since_rotation, token_revoked=any(token_revoked))
 
 
 def _of_client() -> QuerySet[Any]:
@@ -203,6 +212,15 @@ def _select_client_and_session() -> QuerySet[Any, Any]:
     return selected
 
 
+def _select_client_session_and_token() -> QuerySet[Any, Any]:
+    jti = Slot("jti", RevokedAccessToken._meta.pk)
+    rows = _select_client_and_session()
+    selected: QuerySet[Any, Any] = rows.annotate(
+        token_revoked=Exists(RevokedAccessToken.objects.filter(jti=jti))
+    )
+    return selected
+
+
 def _rows_to_rotate() -> tuple[QuerySet[Any], dict[str, Any]]:
     field = RefreshToken._meta.get_field
     rows = RefreshToken.objects.filter(
@@ -236,4 +254,5 @@ _OF_THE_DRIVER: Final = ("secret_digest", "nonce", "last_address", "last_user_ag
 _CLIENT: Final = Select(_select_client)
 _SESSION: Final = Select(_select_session)
 _CLIENT_AND_SESSION: Final = Select(_select_client_and_session)
+_CLIENT_SESSION_AND_TOKEN: Final = Select(_select_client_session_and_token)
 _ROTATE: Final = Update(_rows_to_rotate)

@@ -26,7 +26,12 @@ from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant, InvalidToken
 from django_ciam_token.keys import key_set
 from django_ciam_token.models import ApplicationType, Client, RefreshToken, RevokedAccessToken
-from django_ciam_token.sessions.liveness import read_token_of_client, read_token_of_session
+from django_ciam_token.sessions.liveness import (
+    TokenOfSession,
+    read_token_of_client,
+    read_token_of_session,
+)
+from django_ciam_token.sessions.rows import ClientReading
 from django_ciam_token.sessions.user import require_active, require_unchanged, user_with_key
 
 logger = logging.getLogger("django_ciam_token")
@@ -105,7 +110,9 @@ def require_unexpired(token: VerifiedAccessToken, *, now: datetime, leeway: time
         raise InvalidToken(reason="not_yet_valid")
 
 
-def require_live(token: VerifiedAccessToken, *, revocation: bool = True) -> LiveAccessToken:
+def require_live(
+    token: VerifiedAccessToken, *, revocation: bool = True, already_read: ClientReading | None = None
+) -> LiveAccessToken:
     """Check in one statement that nothing has ended the token: its own, its session's or its client's end.
 
     It goes by way of the session because nothing in the token is certain to name the user's row, nor to
@@ -116,6 +123,7 @@ def require_live(token: VerifiedAccessToken, *, revocation: bool = True) -> Live
         revocation: whether it matters that the token or its session was revoked, the password changed, or
             the client's refresh tokens switched off. User, client and scope are checked in any case, and a
             token without a session is checked in full.
+        already_read: a client with this token's session, if it has that; nothing is read then.
 
     Raises:
         InvalidToken: something has; the reason says what.
@@ -123,8 +131,7 @@ def require_live(token: VerifiedAccessToken, *, revocation: bool = True) -> Live
     """
     if token.session_id is None:
         return _require_live_client(token)
-    session_id, using = token.session_id, write_database(RefreshToken)
-    read = retry(lambda _: read_token_of_session(session_id, jti=token.jti, using=using), using=using)
+    read = _already_read(already_read) or _read_by_session(token.session_id, token.jti)
     if read is None or read.client.client_id != token.client_id:
         raise InvalidToken(reason="unknown_session")
     if revocation and (read.token_revoked or read.session_revoked_at is not None):
@@ -138,6 +145,25 @@ def require_live(token: VerifiedAccessToken, *, revocation: bool = True) -> Live
         raise InvalidToken(reason="refresh_tokens_disabled")
     _require_client(read.client, token)
     return LiveAccessToken(verified=token, client=read.client, user=read.user)
+
+
+def _read_by_session(session_id: uuid.UUID, jti: uuid.UUID) -> TokenOfSession | None:
+    using = write_database(RefreshToken)
+    return retry(lambda _: read_token_of_session(session_id, jti=jti, using=using), using=using)
+
+
+def _already_read(reading: ClientReading | None) -> TokenOfSession | None:
+    if reading is None or reading.session is None or reading.session.is_stale:
+        return None
+    session = reading.session.session
+    return TokenOfSession(
+        token_revoked=reading.session.token_revoked,
+        session_revoked_at=session.revoked_at,
+        session_auth_hash=session.session_auth_hash,
+        user_id=session.user_id,
+        user=session.user,
+        client=reading.client,
+    )
 
 
 def revoke(token: VerifiedAccessToken, *, client: Client, caller: Caller) -> None:

@@ -123,6 +123,7 @@ class EndpointView(APIView):
         now: datetime,
         confidential: bool = False,
         session_id: uuid.UUID | None = None,
+        jti: uuid.UUID | None = None,
     ) -> ClientReading:
         """Return the client that sends the request.
 
@@ -133,6 +134,7 @@ class EndpointView(APIView):
             now: the current time.
             confidential: whether to refuse a client that does not prove its identity.
             session_id: a session to read together with the client.
+            jti: an access token of that session, to be looked up in the same statement.
 
         Raises:
             InvalidRequest: it names no client, or authenticates in more than one way.
@@ -143,7 +145,7 @@ class EndpointView(APIView):
             self.failure_throttles(), client_id=credentials.client_id, network=caller.network
         )
         reading = authenticate(
-            credentials, session_id=session_id, now=now, caller=caller, failures=self.failures
+            credentials, session_id=session_id, jti=jti, now=now, caller=caller, failures=self.failures
         )
         if confidential and not credentials.method.is_confidential:
             raise InvalidClient(reason="public_client")

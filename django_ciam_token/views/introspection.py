@@ -21,7 +21,7 @@ from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidGrant, InvalidToken
 from django_ciam_token.grants import require
 from django_ciam_token.models import Client
-from django_ciam_token.sessions.rows import SessionReading, find_session
+from django_ciam_token.sessions.rows import ClientReading, SessionReading, find_session
 from django_ciam_token.sessions.user import user_name
 from django_ciam_token.sessions.verdict import Verdict, judge
 from django_ciam_token.tokens import access_tokens
@@ -46,40 +46,56 @@ class IntrospectionView(EndpointView):
         now = timezone.now()
         parameters = self.form(request)
         caller = Caller.of(request._request)
-        token = Concealed(require(parameters, "token"))
+        token = _recognised(Concealed(require(parameters, "token")), now=now)
         # RFC 7662 §2.1: without authentication anybody could scan for live tokens.
-        reading = self.authenticate_client(request, parameters, caller=caller, now=now, confidential=True)
-        return Response(introspect(token, client=reading.client, now=now), headers=NO_STORE)
+        reading = self.authenticate_client(
+            request,
+            parameters,
+            caller=caller,
+            now=now,
+            confidential=True,
+            session_id=None if token is None else token.session_id,
+            jti=token.jti if isinstance(token, VerifiedAccessToken) else None,
+        )
+        return Response(introspect(token, asking=reading, now=now), headers=NO_STORE)
 
 
-def introspect(token: Concealed, *, client: Client, now: datetime) -> dict[str, Any]:
+def _recognised(token: Concealed, *, now: datetime) -> GenuineToken | VerifiedAccessToken | None:
+    try:
+        return recognise(token, now=now)
+    except InvalidToken:
+        return None
+
+
+def introspect(
+    token: GenuineToken | VerifiedAccessToken | None, *, asking: ClientReading, now: datetime
+) -> dict[str, Any]:
     """Return the members of the answer for a token of either kind.
 
     Args:
-        token: an access token or a refresh token.
-        client: the client that asks. It sees other clients' tokens as not live, unless it ``may_introspect``.
+        token: what was recognised as a refresh token or an access token; None if it is neither.
+        asking: the client that asks, with the token's session if that is one of its own. It sees other
+            clients' tokens as not live, unless it ``may_introspect``.
         now: the current time.
 
     Raises:
         TemporarilyUnavailable: the database refused.
     """
-    try:
-        recognised = recognise(token, now=now)
-    except InvalidToken:
+    if token is None:
         return INACTIVE
-    if isinstance(recognised, GenuineToken):
-        return _introspect_refresh_token(recognised, client=client, now=now)
-    return _introspect_access_token(recognised, client=client, now=now)
+    if isinstance(token, GenuineToken):
+        return _introspect_refresh_token(token, asking=asking, now=now)
+    return _introspect_access_token(token, asking=asking, now=now)
 
 
 def _introspect_access_token(
-    verified: VerifiedAccessToken, *, client: Client, now: datetime
+    verified: VerifiedAccessToken, *, asking: ClientReading, now: datetime
 ) -> dict[str, Any]:
     try:
         access_tokens.require_unexpired(verified, now=now, leeway=ciam_settings.RESOURCE_LEEWAY)
-        if not _may_ask(client, verified.client_id):
+        if not _may_ask(asking.client, verified.client_id):
             return INACTIVE
-        live = access_tokens.require_live(verified)
+        live = access_tokens.require_live(verified, already_read=asking)
     except InvalidToken:
         return INACTIVE
     kept = {name: value for name, value in verified.claims.items() if name in _REPEATED_CLAIMS}
@@ -93,13 +109,19 @@ def _introspect_access_token(
     }
 
 
-def _introspect_refresh_token(presented: GenuineToken, *, client: Client, now: datetime) -> dict[str, Any]:
-    reading = find_session(presented.session_id)
-    if reading is None:
-        return INACTIVE
-    session, owner = reading.session, _owner(reading)
-    if owner is None or not _may_ask(client, owner.client_id):
-        return INACTIVE
+def _introspect_refresh_token(
+    presented: GenuineToken, *, asking: ClientReading, now: datetime
+) -> dict[str, Any]:
+    reading, owner = asking.session, asking.client
+    if reading is None or reading.is_stale:
+        reading = find_session(presented.session_id)
+        if reading is None:
+            return INACTIVE
+        found = _owner(reading)
+        if found is None or not _may_ask(asking.client, found.client_id):
+            return INACTIVE
+        owner = found
+    session = reading.session
     if not _is_current(reading, presented, owner=owner, now=now):
         return INACTIVE
     since = reading.since_rotation

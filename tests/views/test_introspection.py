@@ -350,3 +350,48 @@ def test_a_missing_token_and_a_wrong_secret_are_answered_as_at_the_token_endpoin
 
     assert (missing.status_code, missing.json()["error"]) == (400, "invalid_request")
     assert (wrong.status_code, wrong.content) == (401, b'{"error": "invalid_client"}')
+
+
+# What it costs
+
+
+@pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
+def test_a_client_that_asks_about_its_own_token_costs_one_statement(
+    introspect, first_tokens, django_assert_num_queries, kind
+):
+    key_set.current()
+
+    with django_assert_num_queries(1):
+        assert introspect(first_tokens[kind]).json()["active"] is True
+
+
+@pytest.mark.parametrize(("kind", "statements"), [("access_token", 2), ("refresh_token", 3)])
+def test_a_client_that_asks_about_anothers_token_costs_more(
+    introspect, first_tokens, django_assert_num_queries, kind, statements
+):
+    asking = ClientFactory(may_introspect=True)
+    key_set.current()
+
+    with django_assert_num_queries(statements):
+        assert introspect(first_tokens[kind], client=asking).json()["active"] is True
+
+
+@pytest.mark.parametrize("kind", ["access_token", "refresh_token"])
+def test_what_was_read_before_the_secret_was_compared_slowly_is_read_again(
+    introspect, web_client, first_tokens, kind
+):
+    """The secret has never been used: that it is now is written first."""
+    web_client.secrets.update(last_used_at=None)
+
+    assert introspect(first_tokens[kind]).json()["active"] is True
+
+
+def test_an_access_token_that_is_revoked_alone_is_seen_in_the_one_statement(
+    introspect, first_tokens, django_assert_num_queries
+):
+    jti = introspect(first_tokens["access_token"]).json()["jti"]
+    RevokedAccessToken.objects.create(jti=jti, expires_at=timezone.now() + timedelta(seconds=300))
+
+    with django_assert_num_queries(1):
+        assert introspect(first_tokens["access_token"]).content == INACTIVE
+    assert introspect(first_tokens["refresh_token"]).json()["active"] is True

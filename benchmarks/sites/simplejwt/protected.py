@@ -22,13 +22,20 @@ urlpatterns = [
 def targets(sessions: int) -> dict[str, dict[str, Any]]:
     """Fill the database; return the requests by what they measure."""
     user = get_user_model().objects.create_user("alice", password="correct horse")
-    tokens = []
-    for _ in range(64):
-        token = AccessToken.for_user(user)
-        token.set_exp(lifetime=timedelta(days=1))
-        tokens.append(str(token))
-    headers = [bearer(token) for token in tokens]
+    headers = _fresh(user, 64)
     return {
         "checked": {"path": "/checked", "headers": headers},
+        "checked, new tokens": {"path": "/checked", "fresh": lambda number: _fresh(user, number)},
         "stateless": {"path": "/stateless", "headers": headers},
+        "stateless, new tokens": {"path": "/stateless", "fresh": lambda number: _fresh(user, number)},
     }
+
+
+def _fresh(user: Any, number: int) -> list[dict[str, str]]:
+    """Return requests with new tokens."""
+    headers = []
+    for _ in range(number):
+        token = AccessToken.for_user(user)
+        token.set_exp(lifetime=timedelta(days=1))
+        headers.append(bearer(str(token)))
+    return headers
