@@ -160,6 +160,7 @@ def _already_read(reading: ClientReading | None) -> TokenOfSession | None:
         token_revoked=reading.session.token_revoked,
         session_revoked_at=session.revoked_at,
         session_auth_hash=session.session_auth_hash,
+        has_refresh_token=session.has_refresh_token,
         user_id=session.user_id,
         user=session.user,
         client=reading.client,

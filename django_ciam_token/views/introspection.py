@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.http import HttpResponse
 from django.utils import timezone
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 from django_ciam_token.caller import Caller
 from django_ciam_token.concealed import Concealed
@@ -29,7 +29,7 @@ from django_ciam_token.tokens.access_tokens import VerifiedAccessToken
 from django_ciam_token.tokens.claims import subject_identifier
 from django_ciam_token.tokens.recognition import recognise
 from django_ciam_token.views.base import EndpointView
-from django_ciam_token.views.rendering import NO_STORE
+from django_ciam_token.views.rendering import CONTENT_TYPE, NO_STORE, JSONRenderer
 
 _REPEATED_CLAIMS: Final = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "sid")
 # RFC 7662 §2.2: nothing else is said about a token that is not live, not even why.
@@ -41,7 +41,7 @@ class IntrospectionView(EndpointView):
 
     http_method_names = ["post"]
 
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponse:
         """Say whether a token is live."""
         now = timezone.now()
         parameters = self.form(request)
@@ -57,7 +57,10 @@ class IntrospectionView(EndpointView):
             session_id=None if token is None else token.session_id,
             jti=token.jti if isinstance(token, VerifiedAccessToken) else None,
         )
-        return Response(introspect(token, asking=reading, now=now), headers=NO_STORE)
+        # Not a `Response`, as at the token endpoint: it costs a twentieth of the request.
+        body = JSONRenderer().render(introspect(token, asking=reading, now=now))
+        headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body)), **NO_STORE}
+        return HttpResponse(body, headers=headers)
 
 
 def _recognised(token: Concealed, *, now: datetime) -> GenuineToken | VerifiedAccessToken | None:
