@@ -57,7 +57,7 @@ class IntrospectionView(EndpointView):
             session_id=None if token is None else token.session_id,
             jti=token.jti if isinstance(token, VerifiedAccessToken) else None,
         )
-        # Not a `Response`, as at the token endpoint: it costs a twentieth of the request.
+        # Not a `Response`, as at the token endpoint, which has the reason.
         body = JSONRenderer().render(introspect(token, asking=reading, now=now))
         headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body)), **NO_STORE}
         return HttpResponse(body, headers=headers)
