@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
+from django.db.models import QuerySet
 
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.management import commands
@@ -104,3 +105,29 @@ def test_the_command_is_named_as_actor_if_the_account_has_no_name(run, web_clien
         issue_tokens(client=web_client, user=user)
         run("revoke_tokens", "--user", user.username, "--no-input")
         assert SecurityEvent.objects.filter(event="revoked").latest("pk").actor == actor
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("erase_user", "42"),
+        ("list_tokens", "--user", "alice"),
+        ("list_tokens", "--client", "app"),
+        ("issue_tokens", "--client", "app"),
+        ("revoke_tokens", "--user", "alice"),
+        ("rotate_client_secret", "app"),
+        ("list_signing_keys",),
+    ],
+    ids=" ".join,
+)
+def test_a_database_that_refuses_ends_a_command_with_a_sentence(run, monkeypatch, arguments):
+    def refuse(*args, **kwargs):
+        raise OperationalError("could not connect to 10.0.0.1")
+
+    monkeypatch.setattr(QuerySet, "_fetch_all", refuse)
+
+    with pytest.raises(CommandError) as caught:
+        run(*arguments)
+
+    assert "database refused" in str(caught.value)
+    assert "10.0.0.1" not in str(caught.value)

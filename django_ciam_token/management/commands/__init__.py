@@ -13,7 +13,9 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_ciam_token.database.retry import UNAVAILABLE
 from django_ciam_token.database.routing import write_database
+from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client
 
 
@@ -26,6 +28,13 @@ class TokenCommand(BaseCommand):
         """Keep the line breaks of the examples."""
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         return super().create_parser(prog_name, subcommand, epilog=f"Examples:\n{self.examples}", **kwargs)
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        """Run the command; a database that refuses where the command does not expect it ends it cleanly."""
+        try:
+            return super().execute(*args, **options)
+        except (TemporarilyUnavailable, *UNAVAILABLE) as error:
+            raise CommandError("The database refused. Try again.") from error
 
     def write_json(self, members: Mapping[str, Any]) -> None:
         """Write one JSON object and nothing else."""
