@@ -14,6 +14,7 @@ from django_ciam_token.caller import NOBODY, Caller
 from django_ciam_token.clients.changes import update_client
 from django_ciam_token.clients.registration import create_client
 from django_ciam_token.clients.secrets import import_client_secret, rotate_client_secret
+from django_ciam_token.keys.importing import import_signing_key
 from django_ciam_token.keys.signing_keys import rotate as rotate_signing_key
 from django_ciam_token.models import Client, RevocationReason
 from django_ciam_token.purging import PurgeResult, purge
@@ -30,6 +31,7 @@ __all__ = [
     "SessionInfo",
     "create_client",
     "import_client_secret",
+    "import_signing_key",
     "issue_tokens",
     "list_consents",
     "list_sessions",

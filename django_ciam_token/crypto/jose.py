@@ -65,6 +65,11 @@ def generate_private_key(algorithm: str) -> bytes:
         key = ed25519.Ed25519PrivateKey.generate()
     else:
         raise ValueError(f"cannot make a key for {algorithm!r}")
+    return private_pem(key)
+
+
+def private_pem(key: PrivateKeyTypes) -> bytes:
+    """Return a private key as unencrypted PKCS #8 PEM."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 

@@ -60,7 +60,7 @@ def rotate(
     # Generating a key takes a while, so it is done before anything is locked.
     key = _generate(algorithm, now=now, active_at=active_at)
     using = write_database(SigningKey)
-    retry(lambda _: _store(key, compromised_at=now if compromised else None, using=using), using=using)
+    retry(lambda _: store(key, compromised_at=now if compromised else None, using=using), using=using)
     transaction.on_commit(forget, using=using)
     logger.info(
         "Signing key %s (%s) made, active at %s",
@@ -82,7 +82,7 @@ def rotate(
     return key
 
 
-def _store(key: SigningKey, *, compromised_at: datetime | None, using: str) -> None:
+def store(key: SigningKey, *, compromised_at: datetime | None, using: str) -> None:
     """Insert a new key, and let the older ones retire at the instant it becomes active."""
     removed_at = compromised_at or after(key.active_at, published_after_retirement())
     with transaction.atomic(using=using):
