@@ -6,11 +6,19 @@ Those of signing keys are in `keys.key_checks`.
 from django.core import checks
 from django.core.checks import Tags
 
+from django_ciam_token.checks.addresses import check_discovery
 from django_ciam_token.checks.pages import check_pages
 from django_ciam_token.checks.settings import check_deployment, check_settings
 from django_ciam_token.keys.key_checks import check_signing_keys
 
-__all__ = ["check_deployment", "check_pages", "check_settings", "check_signing_keys", "register"]
+__all__ = [
+    "check_deployment",
+    "check_discovery",
+    "check_pages",
+    "check_settings",
+    "check_signing_keys",
+    "register",
+]
 
 
 def register() -> None:
@@ -18,4 +26,5 @@ def register() -> None:
     checks.register(check_settings, Tags.security)
     checks.register(check_deployment, Tags.security, deploy=True)
     checks.register(check_pages, Tags.urls)
+    checks.register(check_discovery, Tags.urls)
     checks.register(check_signing_keys, Tags.database)

@@ -12,9 +12,11 @@ import urllib.request
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import version
+from io import StringIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db.models import F
 from django.test import Client as Browser
@@ -60,7 +62,7 @@ class Site:
     def refresh(self, registered, token):
         """Refresh at this app."""
         form = {"grant_type": "refresh_token", "client_id": registered.client_id, "refresh_token": token}
-        return self.request("/oauth2/token", {**form, **registered.credentials})
+        return self.request(f"{settings.OUR_PREFIX}/oauth2/token", {**form, **registered.credentials})
 
     def code_for(self, path, registered, user, **parameters):
         """Let a user who is signed in authorize a client; return the code and the verifier."""
@@ -95,9 +97,13 @@ class Registered:
         return {"client_secret": self.secret} if self.secret else {}
 
 
-def run_import(package, *arguments):
-    from io import StringIO
+def new_user():
+    name = f"person-{secrets.token_hex(4)}@example.com"
+    model = get_user_model()
+    return model.objects.create_user(**{model.USERNAME_FIELD: name, "password": PASSWORD})
 
+
+def run_import(package, *arguments):
     output = StringIO()
     call_command("import_from", package.name, *arguments, "--json", stdout=output, stderr=StringIO())
     return json.loads(output.getvalue())
@@ -208,7 +214,7 @@ class SimpleJWT:
         return Registered("jwt-portal")
 
     def sign_in(self, site, registered, user):
-        answer = site.request("/jwt/token", {"username": user.username, "password": PASSWORD})
+        answer = site.request("/jwt/token", {user.USERNAME_FIELD: user.get_username(), "password": PASSWORD})
         assert answer.status == 200, answer
         return answer.json()["refresh"]
 

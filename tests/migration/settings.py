@@ -46,3 +46,29 @@ SIMPLE_JWT = {
     "ROTATE_REFRESH_TOKENS": True,
     "BLACKLIST_AFTER_ROTATION": HAS_BLACKLIST,
 }
+
+# What else a site may be like; `test_variants.py` runs the moves again in each.
+VARIANT = os.environ.get("CIAM_VARIANT", "")
+OUR_PREFIX = ""
+# A UUID as key and a login by e-mail address; and a model that inherits from another, with two tables.
+USER_MODELS = {"person": "people.Person", "member": "members.Member"}
+if VARIANT in USER_MODELS:
+    AUTH_USER_MODEL = USER_MODELS[VARIANT]
+    # The example project is about Django's own user.
+    INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "portal"]
+    INSTALLED_APPS += [f"tests.migration.{AUTH_USER_MODEL.split('.')[0]}"]
+if VARIANT == "person":
+    ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+    ACCOUNT_LOGIN_METHODS = {"email"}
+    ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+if VARIANT == "no_time_zones":
+    USE_TZ = False
+if VARIANT == "prefix":
+    OUR_PREFIX = "/auth"
+    CIAM_TOKEN["ISSUER"] = "https://id.example.com/auth"
+if VARIANT == "script_name":
+    FORCE_SCRIPT_NAME = "/site"
+if VARIANT == "languages":
+    OUR_PREFIX = "/de"
+    LANGUAGE_CODE = "de"
+    MIDDLEWARE.insert(1, "django.middleware.locale.LocaleMiddleware")

@@ -12,8 +12,7 @@ from django.core.management import CommandError
 from django.db.models import F
 
 from django_ciam_token.models import Client, ForeignToken, RefreshToken
-from tests.factories import UserFactory
-from tests.migration.packages import PACKAGES, PASSWORD, run_import
+from tests.migration.packages import PACKAGES, new_user, run_import
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -26,7 +25,7 @@ ARRIVALS = ["cut-over", "gradual"]
 
 @pytest.fixture
 def user():
-    return UserFactory(password=PASSWORD)
+    return new_user()
 
 
 def arrive(package, arrival):
@@ -165,7 +164,7 @@ def test_signing_out_here_before_the_first_refresh(site, user, package):
     arrive(package, "gradual")
     form = {"client_id": registered.client_id, "token": token, **registered.credentials}
 
-    assert site.request("/oauth2/revoke", form).status == 200
+    assert site.request(f"{settings.OUR_PREFIX}/oauth2/revoke", form).status == 200
 
     assert refused(site.refresh(registered, token))
 
