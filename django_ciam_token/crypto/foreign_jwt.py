@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import jwt
@@ -13,13 +14,13 @@ _LATEST_DATE: Final = 221_845_392_000
 
 
 def verify(
-    token: str, *, key: Any, algorithm: str, audience: Any = None, issuer: Any = None
+    token: str, *, find_key: Callable[[str], Any], algorithm: str, audience: Any = None, issuer: Any = None
 ) -> dict[str, Any]:
     """Return the claims of a JWT that another package issued, also if it has expired.
 
     Args:
         token: in the compact form.
-        key: as that package prepared it for PyJWT.
+        find_key: returns the key of a JWT, as that package prepared it for PyJWT.
         algorithm: the only one that is accepted.
         audience: what ``aud`` must have, if anything.
         issuer: what ``iss`` must be, if anything.
@@ -30,7 +31,7 @@ def verify(
     try:
         claims: dict[str, Any] = jwt.decode(
             token,
-            key,
+            find_key(token),
             algorithms=[algorithm],
             audience=audience,
             issuer=issuer,

@@ -101,14 +101,14 @@ class Import:
         Raises:
             TemporarilyUnavailable: the database refused; what was done before stays done.
         """
-        clients = self._clients()
+        began_at, clients = timezone.now(), self._clients()
         using = write_database(RefreshToken)
         size = fitting_batch_size(self.batch_size, using=using)
         batches = self.source.live_tokens(batch_size=size, client_id=self.client_id, since=self.since)
         for tokens in batches:
             self._tokens(tokens, clients)
             self.on_progress(self.summary)
-        for known in _unused(self.name, size, using=using):
+        for known in _unused(self.name, size, before=began_at, using=using):
             if known:
                 self._drop_ended(known, using=using)
             self.on_progress(self.summary)
@@ -176,8 +176,8 @@ def forget(name: str) -> int:
         forgotten += retry(lambda _, batch=batch: batch.delete()[0], using=using)  # type: ignore[misc]
 
 
-def _unused(name: str, size: int, *, using: str) -> Iterator[dict[str, RefreshToken]]:
-    """Return the sessions that were imported and not used yet, by their tokens' references, in batches."""
+def _unused(name: str, size: int, *, before: datetime, using: str) -> Iterator[dict[str, RefreshToken]]:
+    """Return the sessions that were imported before and not used yet, by their tokens' references."""
     rows = ForeignToken.objects.using(using).filter(format=name).order_by("pk")
     last: uuid.UUID | None = None
     while True:
@@ -187,7 +187,10 @@ def _unused(name: str, size: int, *, using: str) -> Iterator[dict[str, RefreshTo
             return
         last = read[-1][0]
         unused = RefreshToken.objects.using(using).filter(
-            pk__in=[row[1] for row in read], generation=FIRST_GENERATION, revoked_at=None
+            pk__in=[row[1] for row in read],
+            generation=FIRST_GENERATION,
+            revoked_at=None,
+            issued_at__lt=before,
         )
         sessions = {session.pk: session for session in read_rows(unused)}
         yield {reference: sessions[key] for _, key, reference in read if reference and key in sessions}

@@ -59,7 +59,8 @@ class Toolkit:
         if _has_checksums():
             rows = rows.filter(token_checksum=identity.known_by.hex())
         else:
-            rows = rows.filter(token=identity.secret.decode("utf-8", "replace"))
+            # PostgreSQL refuses NUL; a token that has it is then not found, as it should be.
+            rows = rows.filter(token=identity.secret.decode("utf-8", "replace").replace("\0", ""))
         # Without checksums MariaDB ignores upper and lower case.
         found = [row for row in read_rows(rows) if _digest(row) == identity.known_by]
         return _judged(found[0]) if found else None
@@ -174,8 +175,8 @@ def _tokens(rows: Sequence[Mapping[str, Any]]) -> list[LiveToken]:
                 otherwise=signed_in.get(row["token_family"], row["created"]),
             ),
             expires_at=_expiry(row),
-            # A token that is not rotated lives longer with each use.
-            is_expiry_final=_settings().ROTATE_REFRESH_TOKEN,
+            # It depends on a setting, and a token that is not rotated lives longer with each use.
+            is_expiry_final=False,
             reference=str(row["pk"]),
         )
         for row in rows

@@ -27,6 +27,7 @@ from django_ciam_token.crypto import foreign_jwt
 from django_ciam_token.crypto.jose import NotVerified
 from django_ciam_token.database.retry import read_rows
 from django_ciam_token.database.routing import write_database
+from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client
 from django_ciam_token.sessions.foreign import EndedToken, ForeignIdentity, LiveToken, sign_in_time
 
@@ -176,12 +177,19 @@ def _verified(token: str) -> dict[str, Any] | None:
     try:
         return foreign_jwt.verify(
             token,
-            key=token_backend.get_verifying_key(token),
+            find_key=token_backend.get_verifying_key,
             algorithm=token_backend.algorithm,
             audience=token_backend.audience,
             issuer=token_backend.issuer,
         )
-    except (TokenBackendError, NotVerified):
+    except TokenBackendError as error:
+        if type(error.__cause__).__name__ == "PyJWKClientConnectionError":
+            # The site has its keys from a JWK_URL, which does not answer: the token may be genuine.
+            raise TemporarilyUnavailable(
+                "try again with the same parameters", reason="foreign_keys_unavailable"
+            ) from None
+        return None
+    except NotVerified:
         return None
 
 

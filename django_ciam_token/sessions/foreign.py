@@ -18,7 +18,8 @@ from django.utils.module_loading import import_string
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 
-# By the name in FOREIGN_TOKENS; a format of the site's own has its dotted path as its name.
+# By the name in FOREIGN_TOKENS; a format of the site's own has its dotted path as its name. The name is part
+# of what is remembered of a token: under another name it could become a session once more.
 _FORMATS: Final = {
     "allauth": "django_ciam_token.integrations.allauth.Allauth",
     "oauth_toolkit": "django_ciam_token.integrations.oauth_toolkit.Toolkit",

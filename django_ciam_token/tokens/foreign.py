@@ -36,8 +36,8 @@ from django_ciam_token.sessions.foreign import (
 )
 from django_ciam_token.sessions.rows import SessionReading, find_session
 
-# Of every version: what looks like one of ours is never taken for another package's.
-_OURS: Final = refresh_token_string.PREFIX.rstrip("0123456789_")
+# Tokens of every kind and version: what looks like one of ours is never taken for another package's.
+_OURS: Final = refresh_token_string.PREFIX.partition("_")[0] + "_"
 
 
 def resolve(text: Concealed, *, now: datetime) -> GenuineToken | None:

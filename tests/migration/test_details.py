@@ -158,6 +158,14 @@ def test_a_token_that_is_not_rotated_lives_longer_with_each_use(site, user, expi
         assert site.refresh(registered, token).status == 200
 
 
+def test_a_token_with_strange_characters_is_refused(site):
+    registered = Toolkit().register()
+    run_import(Toolkit())
+
+    for text in ("\0", "\ud7ff\U0010ffff", "x" * 10_000):
+        assert site.refresh(registered, text).status == 400
+
+
 def test_a_token_of_no_family(site, user):
     from oauth2_provider.models import RefreshToken as ToolkitToken
 
@@ -329,6 +337,19 @@ def test_a_changed_password_ends_tokens_that_say_which_it_was(site, user):
         assert refused(site.refresh(registered, ended))
 
 
+def test_while_the_keys_can_not_be_fetched_a_token_is_not_called_wrong(site, user, monkeypatch):
+    from rest_framework_simplejwt.backends import TokenBackend
+
+    registered = SimpleJWT().register()
+    token = SimpleJWT().sign_in(site, registered, user)
+    backend = TokenBackend("RS256", jwk_url="http://127.0.0.1:9/keys")
+    monkeypatch.setattr("rest_framework_simplejwt.state.token_backend", backend)
+    named = forged(claims_of(token), headers={"kid": "one"})
+
+    assert site.refresh(registered, named).json()["error"] == "temporarily_unavailable"
+    assert refused(site.refresh(registered, "a.b.c"))
+
+
 def test_what_the_tokens_are_worth_and_whose_they_are_can_be_said(user):
     SimpleJWT().register()
     named = {"simplejwt": {"client_id": "jwt-portal", "scope": "openid read"}}
@@ -495,4 +516,5 @@ def test_more_tokens_take_more_batches_and_no_more_statements_in_each(site, user
         return len(queries)
 
     run_import(Toolkit())
+    statements(1)
     assert statements(2) == statements(60)

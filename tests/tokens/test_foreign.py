@@ -436,7 +436,7 @@ def test_a_token_of_ours_costs_nothing_for_it(web_client, user, refresh):
     without = {"ISSUER": SETTINGS["ISSUER"]}
     for _ in range(2):  # Of the replays that follow only the first is written down.
         refresh(web_client, token)
-    for presented in (token, forged, token[:-1], "ciam_rt9_other"):
+    for presented in (token, forged, token[:-1], "ciam_rt9_other", "ciam_xx1_code"):
         assert statements(presented, SETTINGS) == statements(presented, without)
     assert ASKED == []
 
