@@ -517,4 +517,4 @@ def test_more_tokens_take_more_batches_and_no_more_statements_in_each(site, user
 
     run_import(Toolkit())
     statements(1)
-    assert statements(2) == statements(60)
+    assert statements(2) == statements(40)
