@@ -18,6 +18,7 @@ from django_ciam_token.admin.base import ReadOnlyAdmin
 from django_ciam_token.admin.find_by_token import FindByTokenMixin
 from django_ciam_token.admin.session_ending import SessionEndingMixin, name_of_user, page_of_user
 from django_ciam_token.models import RefreshToken, RevocationReason, SecurityEvent, SessionState
+from django_ciam_token.models.refresh_token import NOT_EXCHANGED
 
 _EVENTS_SHOWN: Final = 100
 
@@ -63,8 +64,9 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
     readonly_fields = ("state", "device")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RefreshToken]:
-        """Omit the fields that no page shows."""
-        return super().get_queryset(request).defer("secret_digest", "nonce", "session_auth_hash")
+        """Omit the fields that no page shows, and what is only a code so far."""
+        sessions: QuerySet[RefreshToken] = super().get_queryset(request).exclude(nonce=NOT_EXCHANGED)
+        return sessions.defer("secret_digest", "nonce", "session_auth_hash")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -23,6 +23,7 @@ from django_ciam_token.grants import TokenRequest, require
 from django_ciam_token.grants.rotating import RotatingRequest
 from django_ciam_token.keys import key_set
 from django_ciam_token.models import RefreshToken
+from django_ciam_token.sessions.consents import has_consent
 from django_ciam_token.sessions.verdict import Tolerance
 from django_ciam_token.tokens.claims import Subject
 from django_ciam_token.tokens.first_tokens import report_issued
@@ -86,12 +87,18 @@ class _Exchange(RotatingRequest):
         return Tolerance(replayed=replayed, refused=grace_period, is_strict=not grace_period and not replayed)
 
     def subject_of(self, session: RefreshToken) -> Subject:
-        """Return who the tokens are about; what was authorized is what is granted."""
+        """Return who the tokens are about; what was authorized is what is granted.
+
+        The consent may have been withdrawn while the code was on its way.
+        """
+        consented = has_consent(user_id=session.user_id, client=self.request.client, scope=session.scopes)
+        if not consented:
+            raise InvalidGrant(reason="consent_withdrawn")
         return Subject.of(session, client=self.request.client, scope=session.scopes, nonce=self.nonce)
 
     def report_rotated(self, session: RefreshToken) -> None:
         """Signal that a session has begun."""
-        report_issued(session, self.subject_of(session), self.request.caller)
+        report_issued(session, client=self.request.client, user=session.user, caller=self.request.caller)
 
 
 def _genuine(text: Concealed, request: TokenRequest) -> GenuineCode:

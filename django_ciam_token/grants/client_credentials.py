@@ -43,7 +43,7 @@ def issue_for_itself(request: TokenRequest) -> IssuedTokens:
         )
     subject = Subject(client=client, user=None, scope=scope, session_id=None, auth_time=None)
     tokens = IssuedTokens(signed=sign_tokens(subject, now=request.now), refresh_token=None)
-    report_issued(None, subject, request.caller)
+    report_issued(None, client=client, user=None, caller=request.caller)
     return tokens
 
 

@@ -1,21 +1,39 @@
-"""Taking back what a user allowed an application."""
+"""What a user allowed an application: whether it is enough, and taking it back."""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
 
-from django_ciam_token import signals
+from django_ciam_token import scopes, signals
 from django_ciam_token.caller import NOBODY, Caller
-from django_ciam_token.database.retry import retry
+from django_ciam_token.database.retry import read_rows, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, Consent, RevocationReason
 from django_ciam_token.sessions.criteria import SessionCriteria
 from django_ciam_token.sessions.revocation import revoke_sessions
 
 logger = logging.getLogger("django_ciam_token")
+
+
+def has_consent(*, user_id: Any, client: Client, scope: tuple[str, ...]) -> bool:
+    """Tell whether a client may have this scope: it need not ask, or the user has allowed all of it.
+
+    Args:
+        user_id: the primary key of the user.
+        client: the application.
+        scope: what it would get.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    if not client.asks_consent:
+        return True
+    rows = Consent.objects.using(write_database(Consent)).filter(client=client, user_id=user_id)
+    return any(scopes.is_within(scope, consent.scopes) for consent in read_rows(rows))
 
 
 def withdraw_consent(

@@ -68,13 +68,14 @@ def issue_first_tokens(
     )
     if session is not None:
         save_new(session)
-    report_issued(session, subject, caller)
+    report_issued(session, client=client, user=user, caller=caller)
     return tokens
 
 
-def report_issued(session: RefreshToken | None, subject: Subject, caller: Caller) -> None:
+def report_issued(
+    session: RefreshToken | None, *, client: Client, user: AbstractBaseUser | None, caller: Caller
+) -> None:
     """Log that first tokens were issued, and send the signal once that is committed."""
-    client = subject.client
     fields = {"client_id": client.client_id, "session_id": str(session.pk) if session else ""}
     logger.info("First tokens issued to %s", client.client_id, extra={"event": "issued", **fields})
     signals.send_after_commit(
@@ -83,7 +84,7 @@ def report_issued(session: RefreshToken | None, subject: Subject, caller: Caller
         using=write_database(RefreshToken),
         session=session,
         client=client,
-        user=subject.user,
+        user=user,
         caller=caller,
     )
 

@@ -11,7 +11,8 @@ from django.utils import timezone
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.database.uuid7 import uuid7
 from django_ciam_token.models import RefreshToken, SessionState
-from tests.factories import UserFactory
+from django_ciam_token.models.refresh_token import NOT_EXCHANGED
+from tests.factories import UserFactory, make_session
 from tests.operators import browser_of, url
 
 pytestmark = pytest.mark.django_db
@@ -111,3 +112,12 @@ def test_an_operator_who_may_only_view_is_offered_nothing_and_refused_everything
     form = {"action": "end_sessions", "_selected_action": str(session.pk), "confirmed": "yes"}
     viewer.post(url(LIST), form)
     assert RefreshToken.objects.filter(revoked_at=None).exists()
+
+
+def test_what_is_only_a_code_is_no_session_yet(operator, user, web_client):
+    session = make_session(web_client, user, nonce=NOT_EXCHANGED)
+
+    page = operator.get(url("refreshtoken_changelist")).content.decode()
+
+    assert str(session.pk) not in page
+    assert operator.get(url("refreshtoken_change", session.pk)).status_code == 302

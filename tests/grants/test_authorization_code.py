@@ -20,7 +20,7 @@ from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto import authorization_code_string, refresh_token_string, site_keys
 from django_ciam_token.crypto.authorization_code_string import Binding
 from django_ciam_token.errors import InvalidGrant, InvalidRequest, UnauthorizedClient
-from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.models import Client, Consent, RefreshToken
 from django_ciam_token.purging import PurgeResult, purge
 from django_ciam_token.tokens.authorization_codes import issue_code
 from tests.conftest import post_form
@@ -507,6 +507,22 @@ def test_what_was_taken_back_meanwhile_is_refused(web_client, user, traces, take
     assert_refused(exchange(web_client, code))
 
     assert reasons(traces) == [reason]
+
+
+def test_a_consent_that_was_withdrawn_meanwhile_is_refused(web_client, user, traces):
+    Client.objects.update(asks_consent=True)
+    consent = Consent.objects.create(client=web_client, user=user, scope="openid profile email")
+    assert exchange(web_client, code_for(web_client, user)).status_code == 200
+    narrower = code_for(web_client, user)
+    Consent.objects.update(scope="openid")
+    assert_refused(exchange(web_client, narrower))
+    # As if the withdrawal had looked for sessions a moment before this one began.
+    code = code_for(web_client, user)
+    consent.delete()
+
+    assert_refused(exchange(web_client, code))
+
+    assert reasons(traces) == ["consent_withdrawn"] * 2
 
 
 def test_a_client_that_was_disabled_meanwhile_is_refused(web_client, user):
