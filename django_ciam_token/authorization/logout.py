@@ -82,7 +82,7 @@ def _address(sent: Sent) -> str | None:
 def end_session_of_hint(
     hint: IdTokenHint | None, *, user: AbstractBaseUser, caller: Caller, now: datetime
 ) -> None:
-    """End the session of an id_token, unless the user allowed it to go on without them.
+    """End the session of an id_token if it is this user's, unless it was allowed to go on without them.
 
     Raises:
         TemporarilyUnavailable: the database refused; the session may still be live.

@@ -41,8 +41,7 @@ class LogoutView(PageView):
             user: Any = http.user
             if decision != "allow" and not request.is_of(user, login.login_of(http)):
                 return self._ask(http, request, sent)
-            if request.hint is not None and request.hint.is_about(user):
-                end_session_of_hint(request.hint, user=user, caller=Caller.of(http), now=now)
+            end_session_of_hint(request.hint, user=user, caller=Caller.of(http), now=now)
             auth.logout(http)
             return self._leave(http, request)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from io import BytesIO
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+import time_machine
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
 from django.test import Client as Browser
 from django.utils import timezone
 
+from django_ciam_token.authorization import continuation
 from django_ciam_token.authorization import request as authorization_request
 from django_ciam_token.models import RefreshToken
 from tests.authorization.conftest import (
@@ -559,6 +562,26 @@ def test_the_key_of_a_kept_request_is_no_session_that_signs_anybody_in(applicati
 
 @pytest.mark.parametrize("key", ["a" * 32, "../../etc/passwd", "A", ""])
 def test_a_kept_request_that_is_gone_is_a_page(signed_in, key):
+    assert_page(signed_in.get(f"{AUTHORIZE}?ciam_request={key}"))
+
+
+def test_a_long_request_is_kept_for_an_hour(browser, application, user):
+    address = next_of(browser.get(url(application, state="x" * 1900)))
+    browser.force_login(user)
+
+    with time_machine.travel(timezone.now() + timedelta(minutes=59)):
+        assert "code" in answer_of(browser.get(address))
+    with time_machine.travel(timezone.now() + timedelta(minutes=61)):
+        assert_page(browser.get(address))
+
+
+@pytest.mark.parametrize("key", ["a+b", "..%2F..%2Fetc%2Fpasswd", "x" * 300, "%C3%A4" * 20])
+def test_the_store_of_sessions_is_not_asked_for_what_can_be_no_key(signed_in, monkeypatch, key):
+    def fail(key):
+        raise AssertionError(key)
+
+    monkeypatch.setattr(continuation, "_store", fail)
+
     assert_page(signed_in.get(f"{AUTHORIZE}?ciam_request={key}"))
 
 

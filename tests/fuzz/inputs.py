@@ -16,7 +16,7 @@ FORM = "application/x-www-form-urlencoded"
 # Anything that a header may contain in WSGI: one character for each byte. Servers refuse the three that
 # are left out.
 _header_text = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"), max_size=60)
-_noise = st.one_of(st.text(max_size=40), st.binary(max_size=40).map(lambda raw: raw.decode("latin-1")))
+noise = st.one_of(st.text(max_size=40), st.binary(max_size=40).map(lambda raw: raw.decode("latin-1")))
 
 
 @st.composite
@@ -35,7 +35,7 @@ def broken(draw: st.DrawFn, token: str) -> str:
         case 4:
             return token.swapcase()
         case _:
-            return token + draw(_noise)
+            return token + draw(noise)
 
 
 def tokens(target: Target) -> st.SearchStrategy[str]:
@@ -46,17 +46,17 @@ def tokens(target: Target) -> st.SearchStrategy[str]:
         lambda parts: ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
     )
     genuine = st.sampled_from(sorted(target.secrets)).flatmap(broken)
-    return st.one_of(genuine, forged, jwts, _noise).filter(lambda token: token not in target.secrets)
+    return st.one_of(genuine, forged, jwts, noise).filter(lambda token: token not in target.secrets)
 
 
 @st.composite
 def requests(draw: st.DrawFn, target: Target) -> dict[str, Any]:
     """Return the arguments of `tests.fuzz.wsgi.call`."""
     client = draw(st.sampled_from(target.clients))
-    secret = client.plain_secret or draw(_noise)
+    secret = client.plain_secret or draw(noise)
     token = draw(tokens(target))
     fields: list[tuple[str, str]] = [("token", token), ("refresh_token", token)]
-    fields.append(("grant_type", draw(st.one_of(st.just("refresh_token"), _noise))))
+    fields.append(("grant_type", draw(st.one_of(st.just("refresh_token"), noise))))
     headers = {"Content-Type": FORM, "User-Agent": draw(_header_text)}
     match draw(st.integers(0, 3)):
         case 0:
@@ -65,13 +65,13 @@ def requests(draw: st.DrawFn, target: Target) -> dict[str, Any]:
             credentials = f"{quote_plus(client.client_id)}:{quote_plus(secret, errors='replace')}"
             headers["Authorization"] = "Basic " + base64.b64encode(credentials.encode()).decode()
         case 2:
-            fields += [("client_id", draw(_noise)), ("client_secret", draw(_noise))]
+            fields += [("client_id", draw(noise)), ("client_secret", draw(noise))]
         case _:
             scheme = draw(st.sampled_from(["Basic ", "basic", "Bearer ", "Digest ", ""]))
             raw = base64.b64encode(draw(st.binary(max_size=60))).decode()
             headers["Authorization"] = scheme + draw(st.one_of(st.just(raw), _header_text))
     known = ("scope", "token_type_hint", "client_assertion", "resource", "grant_type", "client_id", "token")
-    fields += draw(st.lists(st.tuples(st.one_of(st.sampled_from(known), _noise), _noise), max_size=3))
+    fields += draw(st.lists(st.tuples(st.one_of(st.sampled_from(known), noise), noise), max_size=3))
     body = urlencode(draw(st.permutations(fields)), errors="surrogatepass").encode()
     if draw(st.integers(0, 3)) == 0:
         body = draw(st.one_of(st.binary(max_size=200), st.just(body[: len(body) // 2] + b"%"), st.just(b"")))
