@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf.urls.i18n import i18n_patterns
 from django.contrib.auth.views import LoginView
 from django.core.exceptions import ImproperlyConfigured
+from django.test import AsyncClient, override_settings
 from django.test import Client as Browser
-from django.test import override_settings
 from django.urls import include, path
 
 from django_ciam_token.views.authorize import AuthorizationView
@@ -312,3 +313,21 @@ def test_parameters_may_come_in_any_order(signed_in, application):
     assert "code" in answer_of(signed_in.get(f"{AUTHORIZE}?{query}"))
     assert parameters(application)
     assert_page(signed_in.get(f"{AUTHORIZE}?{query}&client_id=x"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_under_asgi(application, user):
+    async def visit():
+        browser = AsyncClient()
+        refused = await browser.get(url(application, client_id="nobody"))
+        to_login = await browser.get(url(application, state="ä"))
+        await browser.aforce_login(user)
+        form = urlencode(parameters(application))
+        kind = "application/x-www-form-urlencoded"
+        return refused, to_login, await browser.post(AUTHORIZE, form, content_type=kind)
+
+    refused, to_login, response = async_to_sync(visit)()
+
+    assert_page(refused)
+    assert next_of(to_login) == url(application, state="ä")
+    assert "code" in answer_of(response)
