@@ -7,6 +7,7 @@ it can say nothing.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -128,7 +129,7 @@ def _token(row: Mapping[str, Any]) -> LiveToken:
     hashed: str = row["hash"]
     return LiveToken(
         known_by=hashed.encode(),
-        secret_digest=bytes.fromhex(hashed) if _is_sha256() else hashlib.sha256(hashed.encode()).digest(),
+        secret_digest=_secret_digest(hashed),
         client_id=row["client_id"] or "",
         user_id=row["user_id"],
         scope=" ".join(row["scopes"].split()),
@@ -141,6 +142,13 @@ def _token(row: Mapping[str, Any]) -> LiveToken:
         expires_at=row["expires_at"],
         reference=str(row["pk"]),
     )
+
+
+def _secret_digest(hashed: str) -> bytes:
+    """Return the SHA-256 of the secret that `Allauth.identify` finds in a token with this hash."""
+    if _is_sha256() and re.fullmatch("[0-9a-f]{64}", hashed):
+        return bytes.fromhex(hashed)
+    return hashlib.sha256(hashed.encode()).digest()
 
 
 def _client(client: Any) -> ForeignClient:
