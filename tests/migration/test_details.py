@@ -348,6 +348,23 @@ def test_while_the_keys_can_not_be_fetched_a_token_is_not_called_wrong(site, use
     assert refused(site.refresh(registered, "a.b.c"))
 
 
+def test_a_token_of_a_key_that_is_not_among_those_fetched_is_refused(site, user, monkeypatch):
+    from rest_framework_simplejwt.backends import TokenBackend
+
+    registered = SimpleJWT().register()
+    token = SimpleJWT().sign_in(site, registered, user)
+    backend = TokenBackend("RS256", jwk_url=f"{site.url}/oauth2/jwks")
+    monkeypatch.setattr("rest_framework_simplejwt.state.token_backend", backend)
+
+    assert refused(site.refresh(registered, forged(claims_of(token), headers={"kid": "another"})))
+
+
+def test_tokens_of_simplejwt_that_were_issued_since(site, user):
+    SimpleJWT().sign_in(site, SimpleJWT().register(), user)
+
+    assert run_import(SimpleJWT(), "--since", "1h")["tokens_imported"] == 1
+
+
 def test_what_the_tokens_are_worth_and_whose_they_are_can_be_said(user):
     SimpleJWT().register()
     named = {"simplejwt": {"client_id": "jwt-portal", "scope": "openid read"}}
