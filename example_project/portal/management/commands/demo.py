@@ -1,205 +1,153 @@
-"""``manage.py demo``: shows the token service over real HTTP."""
+"""``manage.py demo``: a single-page application to sign in with, on an origin of its own."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import secrets
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlencode
 
-import jwt
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
-from django.core.wsgi import get_wsgi_application
 
-from django_ciam_token.api import create_client, issue_tokens, rotate_client_secret
+from django_ciam_token.api import create_client, update_client
 from django_ciam_token.models import Client
+from portal.demo.serving import serving, single_page_application, site
+from portal.demo.walk import SCOPE, Surprise, walk
 
-NAME = "demo"
-
-
-class QuietHandler(WSGIRequestHandler):
-    """Serves without a log line per request: the command prints what matters."""
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
-        """Print nothing."""
+USERNAME = "demo"
+CLIENT_ID = "demo-app"
 
 
 class Command(BaseCommand):
-    """Refreshes, replays and reuses a token, and shows what happens."""
+    """Serves the site and a single-page application, and shows or checks how people sign in."""
 
     help = (
-        "Migrate, create an application, a user and first tokens, start a server, refresh over HTTP, show "
-        "what a replay and a reuse do, and keep serving until interrupted."
+        "Migrate, create an application and a user, serve the site and a single-page application on another "
+        "origin, and print where to sign in. Ctrl-C stops it."
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """End the help with examples."""
-        examples = "Examples:\n  manage.py demo\n  manage.py demo --port 9000\n  manage.py demo --check"
+        examples = (
+            "Examples:\n  manage.py demo\n  manage.py demo --port 9000\n  manage.py demo --new-password\n"
+            "  manage.py demo --check"
+        )
         kwargs["formatter_class"] = argparse.RawDescriptionHelpFormatter
         return super().create_parser(prog_name, subcommand, epilog=examples, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
-        parser.add_argument("--port", type=int, help="The port; default 8000, with --check any free port.")
         parser.add_argument(
-            "--check", action="store_true", help="Exit after the demonstration, non-zero if something failed."
+            "--port",
+            type=int,
+            help="The port of the site; the application gets the next. 8000, or with --check any two.",
+        )
+        parser.add_argument(
+            "--new-password", action="store_true", help=f"Give the user {USERNAME} a new password."
+        )
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            help="Do over HTTP what people do in the browser, and exit, non-zero if something failed.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run the demonstration."""
-        port = options["port"] if options["port"] is not None else 0 if options["check"] else 8000
+        """Serve, and either wait for people or walk through it."""
+        port = options["port"]
+        if port is None:
+            port = 0 if options["check"] else 8000
         call_command("migrate", verbosity=0)
-        user, password = self._user()
-        client, client_secret = self._client()
-        with serving(port) as address:
+        with (
+            serving(port) as (site_server, address),
+            serving(port + 1 if port else 0) as (application_server, origin),
+        ):
             if "CIAM_ISSUER" not in os.environ:
                 settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "ISSUER": address}
-            application = Application(address, client.client_id, client_secret)
-            self._demonstrate(application, issue_tokens(client=client, user=user))
-            if options["check"]:
-                self._title("Everything happened as it should")
-                return
-            fresh = str(issue_tokens(client=client, user=user)["refresh_token"])
-            self._show_curl(application, fresh, password)
-            self._wait()
+            with self._client(origin, is_temporary=options["check"]) as client:
+                issuer = settings.CIAM_TOKEN["ISSUER"]
+                application = single_page_application(issuer=issuer, client_id=client.client_id)
+                application_server.set_app(application)
+                site_server.set_app(site())
+                if options["check"]:
+                    self._check(origin)
+                else:
+                    self._invite(origin, address, is_new_wanted=options["new_password"])
 
-    def _demonstrate(self, application: Application, first: dict[str, Any]) -> None:
-        self._title("1. The application got its first tokens; later it refreshes them")
-        request, status, body = application.refresh(first["refresh_token"])
-        self.stdout.write(f"POST {application.address}/oauth2/token")
-        self.stdout.write("Content-Type: application/x-www-form-urlencoded\n")
-        self.stdout.write("\n&".join(request.split("&")))
-        self.stdout.write(f"\nHTTP {status}\n{json.dumps(body, indent=2)}")
-        expect(status == 200, "the refresh was refused")
-        expect(body["refresh_token"] != first["refresh_token"], "the refresh token was not rotated")
+    def _check(self, origin: str) -> None:
+        """Walk, as a user who exists for that long."""
+        username, password = f"demo-check-{secrets.token_hex(4)}", secrets.token_urlsafe(9)
+        user = get_user_model().objects.create_user(username=username, password=password)
+        try:
+            walk(origin, username, password, lambda done: self.stdout.write(f"- {done}"))
+        except Surprise as surprise:
+            raise CommandError(f"Unexpected: {surprise}.") from surprise
+        finally:
+            user.delete()
+        self.stdout.write(self.style.SUCCESS("Everything happened as it should"))
 
-        self._title("2. Anyone verifies the JWTs with the published keys")
-        for name in ("access_token", "id_token"):
-            header, claims = application.verify(body[name])
-            self.stdout.write(f"{name} {json.dumps(header)}\n{json.dumps(claims, indent=2)}")
-
-        self._title("3. Was the answer lost? The same request gives the same refresh token again")
-        _, status, again = application.refresh(first["refresh_token"])
-        self.stdout.write(f"HTTP {status}, refresh_token {'is the same' if status == 200 else again}")
-        expect(again.get("refresh_token") == body["refresh_token"], "the replay gave another token")
-
-        self._title("4. Once the successor was used, the old token counts as stolen: its session ends")
-        _, status, latest = application.refresh(body["refresh_token"])
-        expect(status == 200, "the successor was refused")
-        for what, token in (("the old", first["refresh_token"]), ("the newest", latest["refresh_token"])):
-            _, status, answer = application.refresh(token)
-            self.stdout.write(f"{what} token: HTTP {status} {json.dumps(answer)}")
-            expect((status, answer) == (400, {"error": "invalid_grant"}), f"{what} token was not refused")
-
-    def _show_curl(self, application: Application, refresh_token: str, password: str) -> None:
-        self._title("Your turn: the server is running; stop it with Ctrl-C")
-        form = application.form(refresh_token)
-        data = " ".join(f"-d {name}={value}" for name, value in form.items())
-        self.stdout.write(f"curl -i {application.address}/oauth2/token {data}\n")
-        self.stdout.write(f"curl -s {application.address}/oauth2/jwks\n")
-        login = f"-d client_id={NAME} -d username={NAME} -d password={password}"
-        self.stdout.write(f"curl -s {application.address}/login {login}\n")
-        self.stdout.write(f"{application.address}/admin/ (user {NAME}, password {password})")
-
-    def _wait(self) -> None:
+    def _invite(self, origin: str, address: str, *, is_new_wanted: bool) -> None:
+        password = self._password(is_new_wanted=is_new_wanted)
+        self.stdout.write(self.style.MIGRATE_HEADING("\nSign in with a single-page application:\n"))
+        self.stdout.write(f"    {origin}/\n\n    user      {USERNAME}")
+        if password is not None:
+            self.stdout.write(f"    password  {password}")
+        else:
+            self.stdout.write("    password  that of the first demo; for a new one: demo --new-password")
+        self.stdout.write(f"\nThe admin, with the sessions: {address}/admin/")
+        self.stdout.write(f"Where everything is:          {address}/.well-known/openid-configuration")
+        self.stdout.write("\nCtrl-C stops both servers.")
         try:
             threading.Event().wait()
         except KeyboardInterrupt:
             self.stdout.write("\nStopped.")
 
-    def _title(self, text: str) -> None:
-        self.stdout.write(self.style.MIGRATE_HEADING(f"\n{text}\n"))
-
-    def _user(self) -> tuple[Any, str]:
-        password = secrets.token_urlsafe(9)
-        user, _ = get_user_model().objects.get_or_create(
-            username=NAME, defaults={"is_staff": True, "is_superuser": True}
+    def _password(self, *, is_new_wanted: bool) -> str | None:
+        """Return the password of the user; None if there was one before, which is not touched."""
+        user, is_new = get_user_model().objects.get_or_create(
+            username=USERNAME,
+            defaults={"is_staff": True, "is_superuser": True, "email": "demo@example.com"},
         )
+        if not is_new and not is_new_wanted:
+            return None
+        password = secrets.token_urlsafe(9)
         user.set_password(password)
         user.save()
-        return user, password
+        return password
 
-    def _client(self) -> tuple[Client, str]:
-        client = Client.objects.filter(client_id=NAME).first()
+    @contextmanager
+    def _client(self, origin: str, *, is_temporary: bool) -> Iterator[Client]:
+        """Register the application at its origin, next to the origins of other demos on this database."""
+        client = None if is_temporary else Client.objects.filter(client_id=CLIENT_ID).first()
         if client is not None:
-            return client, rotate_client_secret(client)
-        client, secret = create_client(name="Demo", application_type="web", client_id=NAME)
-        return client, str(secret)
-
-
-class Application:
-    """The application: it knows the address, its client_id and its secret."""
-
-    def __init__(self, address: str, client_id: str, client_secret: str) -> None:
-        self.address = address
-        self.client_id = client_id
-        self.client_secret = client_secret
-
-    def form(self, refresh_token: str) -> dict[str, str]:
-        """Return the parameters of a refresh."""
-        return {
-            "grant_type": "refresh_token",
-            "client_id": self.client_id,
-            "client_secret": self.client_secret,
-            "refresh_token": refresh_token,
-        }
-
-    def refresh(self, refresh_token: str) -> tuple[str, int, dict[str, Any]]:
-        """Send a refresh; return the form sent, the status and the answer."""
-        form = urlencode(self.form(refresh_token))
-        request = urllib.request.Request(f"{self.address}/oauth2/token", form.encode())
+            update_client(
+                client,
+                redirect_uris=with_entry(client.redirect_uris, f"{origin}/"),
+                post_logout_redirect_uris=with_entry(client.post_logout_redirect_uris, f"{origin}/"),
+                allowed_origins=with_entry(client.allowed_origins, origin),
+            )
+        else:
+            client, _ = create_client(
+                name="Demo application",
+                application_type="spa",
+                client_id=f"{CLIENT_ID}-check-{secrets.token_hex(4)}" if is_temporary else CLIENT_ID,
+                scope=SCOPE,
+                redirect_uris=f"{origin}/",
+                post_logout_redirect_uris=f"{origin}/",
+                allowed_origins=origin,
+            )
         try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                return form, response.status, json.load(response)
-        except urllib.error.HTTPError as error:
-            return form, error.code, json.load(error)
-
-    def verify(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Verify a JWT as a resource server would, with discovery and the JWK Set."""
-        with urllib.request.urlopen(f"{self.address}/.well-known/openid-configuration") as response:
-            metadata = json.load(response)
-        key = jwt.PyJWKClient(f"{self.address}/oauth2/jwks").get_signing_key_from_jwt(token)
-        claims = jwt.decode(
-            token,
-            key,
-            algorithms=metadata["id_token_signing_alg_values_supported"],
-            audience=self.client_id,
-            issuer=metadata["issuer"],
-        )
-        return jwt.get_unverified_header(token), claims
+            yield client
+        finally:
+            if is_temporary:
+                client.delete()
 
 
-@contextmanager
-def serving(port: int) -> Iterator[str]:
-    """Serve the site on a loopback port in the background and yield its address."""
-    try:
-        server = ThreadedWSGIServer(("127.0.0.1", port), QuietHandler)
-    except OSError as error:
-        raise CommandError(f"Port {port} can't be used ({error.strerror}). Try: demo --port 9000") from error
-    server.set_app(StaticFilesHandler(get_wsgi_application()))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def expect(condition: bool, surprise: str) -> None:
-    """Stop with a non-zero exit code if something unexpected happened."""
-    if not condition:
-        raise CommandError(f"Unexpected: {surprise}.")
+def with_entry(entries: str, entry: str) -> str:
+    """Add an entry to a list that is separated by white space, unless it is there."""
+    return "\n".join(dict.fromkeys([*entries.split(), entry]))

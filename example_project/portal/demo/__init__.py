@@ -1,0 +1,1 @@
+"""What ``manage.py demo`` is made of: a single-page application, the servers, and a walk through both."""
