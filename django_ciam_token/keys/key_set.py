@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from django_ciam_token.crypto import jose, site_keys
 from django_ciam_token.database.age import PAUSE_OF_READING, Instant
+from django_ciam_token.database.local_time import after
 from django_ciam_token.database.patience import impatient
 from django_ciam_token.database.retry import best_effort, is_refusal, mend, retry
 from django_ciam_token.database.routing import write_database
@@ -32,6 +33,7 @@ from django_ciam_token.models import SigningKey, SigningKeyState
 logger = logging.getLogger("django_ciam_token")
 
 _STALE: Final = {"event": "signing_keys_stale"}
+_LONGEST_REQUEST: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class KeySet:
             TemporarilyUnavailable: none of the site's secrets decrypts it.
         """
         self.require_right_secrets(now)
-        key = active_key(self.keys, now)
+        # If a compromised key was replaced since this request began, the old one is gone, and at the instant
+        # that the request goes by the new one was not active yet.
+        key = active_key(self.keys, now) or active_key(self.keys, after(now, _LONGEST_REQUEST))
         if key is None:
             logger.error(
                 "There is no active signing key; make one with: manage.py rotate_signing_key --now",

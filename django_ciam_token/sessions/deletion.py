@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
@@ -25,6 +24,7 @@ from django.utils import timezone
 from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY
 from django_ciam_token.database.batches import fitting_batch_size
+from django_ciam_token.database.retry import retry
 from django_ciam_token.models import Client, RefreshToken
 
 logger = logging.getLogger("django_ciam_token")
@@ -98,7 +98,11 @@ def _before_deletion(owner: str, other: str, instance: Model, reason: str, *, us
     ended = _Ended(owner, other, copy.copy(instance), reason, at=timezone.now())
     ended.read(using=using)
     if ended.others:
-        transaction.on_commit(partial(_report, ended, using=using), using=using, robust=True)
+        # If it fails, Django logs its name, which a `partial` does not have, and the deletion is done.
+        def report() -> None:
+            _report(ended, using=using)
+
+        transaction.on_commit(report, using=using, robust=True)
 
 
 def _report(ended: _Ended, *, using: str) -> None:
@@ -110,7 +114,12 @@ def _report(ended: _Ended, *, using: str) -> None:
     model: type[Model] = Client if ended.other == "client" else get_user_model()
     others = Prefetch(ended.other, model._base_manager.using(using))
     for sessions in ended.batches(fitting_batch_size(_BATCH_SIZE, using=using)):
-        prefetch_related_objects(sessions, others)
+        _prefetch(sessions, others, using=using)
         signals.send_revoked(
             sessions, sender=RefreshToken, using=using, reason=ended.reason, actor="", caller=NOBODY
         )
+
+
+def _prefetch(sessions: list[RefreshToken], others: Prefetch[Any], *, using: str) -> None:
+    # The connection may break after the COMMIT of the deletion, and nobody reports these sessions later.
+    retry(lambda _: prefetch_related_objects(sessions, others), using=using)

@@ -202,6 +202,14 @@ def test_without_a_copy_a_failed_read_is_final(monkeypatch):
     assert answer.json()["error"] == "temporarily_unavailable"
 
 
+def test_a_request_that_began_before_a_compromised_key_was_replaced_signs_with_the_new_one(used_key):
+    began = timezone.now()
+    key = rotate(compromised=True)
+
+    assert began < key.active_at
+    assert signs(began) == key.kid
+
+
 def test_without_an_active_key_nothing_is_signed(caplog):
     SigningKey.objects.all().delete()
     rotate()

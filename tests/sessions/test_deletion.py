@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models.signals import pre_delete
 from django.test.utils import isolate_apps
 from django.utils import timezone
@@ -94,6 +94,47 @@ def test_users_who_are_deleted_together_are_reported_each(web_client, traces):
     get_user_model().objects.filter(pk__in=[user.pk for user in users]).delete()
 
     assert keys(traces.of(signals.sessions_revoked)) == mine
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """Let the database refuse so many attempts to read what is reported after the COMMIT of a deletion."""
+
+    def refuse(attempts):
+        refusals = iter(range(attempts))
+        prefetch = deletion.prefetch_related_objects
+
+        def refused(*arguments):
+            if next(refusals, None) is not None:
+                raise OperationalError("server closed the connection unexpectedly")
+            prefetch(*arguments)
+
+        monkeypatch.setattr(deletion, "prefetch_related_objects", refused)
+        monkeypatch.setattr("django_ciam_token.database.retry.time.sleep", lambda seconds: None)
+
+    return refuse
+
+
+def test_a_connection_that_breaks_after_the_deletion_leaves_nothing_unreported(
+    web_client, user, traces, refuse
+):
+    session = make_session(web_client, user)
+    refuse(1)
+
+    user.delete()
+
+    assert keys(traces.of(signals.sessions_revoked)) == {session.pk}
+
+
+def test_a_deletion_that_can_not_be_reported_is_done_and_logged(web_client, user, traces, refuse):
+    make_session(web_client, user)
+    refuse(100)
+
+    user.delete()
+
+    assert not get_user_model().objects.filter(username=user.username).exists()
+    assert traces.of(signals.sessions_revoked) == []
+    assert any("_before_deletion.<locals>.report" in line for line in traces.logged)
 
 
 def test_a_refresh_after_that_is_refused(web_client, user, refresh):
