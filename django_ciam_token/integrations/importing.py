@@ -24,7 +24,7 @@ from django_ciam_token.models import Client, ForeignToken, RefreshToken
 from django_ciam_token.sessions.adoption import FIRST_GENERATION, adopt, extend
 from django_ciam_token.sessions.foreign import ForeignFormat, LiveToken
 
-BATCH_SIZE: Final = 2_000
+BATCH_SIZE: Final = 1_000
 _MOST_REMARKS: Final = 1_000
 
 
