@@ -14,7 +14,7 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_ciam_token.admin import paging, session_list
+from django_ciam_token.admin import paging, search, session_list
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, ReadOnlyAdmin, is_confirmed
 from django_ciam_token.admin.session_ending import page_of_user
 from django_ciam_token.caller import Caller
@@ -40,7 +40,8 @@ class ConsentAdmin(ReadOnlyAdmin):
     ordering = ("-pk",)
     sortable_by = ()
     search_fields = ("pk",)
-    search_help_text = gettext_lazy("Beginning of a user name, client_id or application name")
+    search_help_text = gettext_lazy("User name, e-mail address, name, client_id or application name")
+    change_list_template = "admin/django_ciam_token/list.html"
     fields = ("user", "client", "scope", "given_at")
     actions = ("withdraw",)
     change_form_template = "admin/django_ciam_token/consent.html"
@@ -62,7 +63,14 @@ class ConsentAdmin(ReadOnlyAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         """Find consents by user or client."""
         term = search_term.strip()
-        return (session_list.of_user_or_client(queryset, term) if term else queryset), False
+        return (search.of_user_or_client(queryset, term) if term else queryset), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, and say what a search without a result has searched."""
+        context = {"searched": search.what_of_users_and_clients()}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def get_paginator(self, request: HttpRequest, queryset: Any, *args: Any, **kwargs: Any) -> Any:
         """Bound the list of consents, but not the pages of Django's history of one."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from django_ciam_token.admin import search
 from django_ciam_token.admin.base import ReadOnlyAdmin
-from django_ciam_token.admin.paging import BoundedPaginator, newest
+from django_ciam_token.admin.paging import WINDOW, BoundedPaginator, newest
 from django_ciam_token.models import SecurityEvent
 
 
@@ -28,8 +28,10 @@ class SecurityEventAdmin(ReadOnlyAdmin):
     sortable_by = ()
     search_fields = ("session_id", "client_id", "user_id")
     search_help_text = _(
-        "Session ID, client_id or the user's primary key (the last two only among the newest events)"
+        "Session ID or its beginning, user name, e-mail address, name or primary key of the user, client_id, "
+        "application name, IP address, or who did it"
     )
+    change_list_template = "admin/django_ciam_token/list.html"
     fields = (*list_display, "changes")
     readonly_fields = ("changes",)
     show_full_result_count = False
@@ -55,14 +57,45 @@ class SecurityEventAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find events by session with an index; by client or user only among the newest."""
+        """Find events by session with an index; by anything else only among the newest."""
         term = search_term.strip()
-        if not term:
-            return queryset, False
-        try:
-            return queryset.filter(session_id=uuid.UUID(term)), False
-        except ValueError:
-            return newest(queryset).filter(Q(client_id=term) | Q(user_id=term)), False
+        return (_search(queryset, term) if term else queryset), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, and say what a search without a result has searched."""
+        return super().changelist_view(request, {"searched": _what_is_searched(), **(extra_context or {})})
+
+
+def _search(events: QuerySet[Any], term: str) -> QuerySet[Any]:
+    key, keys = search.whole_id(term), search.id_range(term)
+    if key is not None and (found := events.filter(session_id=key)).exists():
+        return found
+    if (
+        keys is not None
+        and (found := events.filter(session_id__gte=keys[0], session_id__lt=keys[1])).exists()
+    ):
+        return found
+    if (address := search.address(term)) is not None:
+        return newest(events).filter(address=address)
+    clients = search.matching_clients(term).values_list("client_id", flat=True)
+    users = [str(key) for key in search.matching_users(term)]
+    # A client that no longer exists, or never did, has left its client_id here all the same.
+    conditions = Q(client_id__in=[term, *clients]) | Q(user_id__in=[term, *users]) | Q(actor=term)
+    return newest(events).filter(conditions)
+
+
+def _what_is_searched() -> list[str]:
+    return [
+        gettext("session IDs and their beginning (%(number)d characters or more)")
+        % {"number": search.FEWEST_DIGITS},
+        gettext("primary keys of users"),
+        *search.what_of_users_and_clients(),
+        gettext("people who did something"),
+        gettext("addresses"),
+        gettext("all but session IDs only among the newest %(number)s events") % {"number": f"{WINDOW:,}"},
+    ]
 
 
 def _in_words(value: Any) -> str:

@@ -8,63 +8,55 @@ newest sessions, and the page says so.
 from __future__ import annotations
 
 import re
-import uuid
 from datetime import timedelta
 from typing import Any, Final
 
 from django.contrib import admin
-from django.contrib.auth import get_user_model
 from django.db.models import BigIntegerField, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
-from django_ciam_token.admin.paging import newest
+from django_ciam_token.admin import search as search_terms
+from django_ciam_token.admin.paging import WINDOW, newest
 from django_ciam_token.database.uuid7 import lowest_uuid7
 from django_ciam_token.models import Client, RefreshToken, RevocationReason, SessionState
 
-_MOST_MATCHES: Final = 100
 _MOST_CLIENTS: Final = 50
 
 
 def search(sessions: QuerySet[RefreshToken], term: str) -> QuerySet[RefreshToken]:
-    """Find sessions by their id, the beginning of a user name, a client_id, or part of a client's name."""
-    term = term.strip()
-    try:
-        return sessions.filter(pk=uuid.UUID(term))
-    except ValueError:
-        pass
-    return of_user_or_client(sessions, term)
+    """Find sessions by their id or its beginning, by user, by client, or by address.
 
-
-def of_user_or_client(rows: QuerySet[Any], term: str) -> QuerySet[Any]:
-    """Find rows by the beginning of a user name, a client_id, or part of a client's name."""
-    users = get_user_model()
-    by_name = {f"{users.USERNAME_FIELD}__{_lookup(users)}": term}
-    named = users._default_manager.filter(**by_name).order_by().values_list("pk", flat=True)[:_MOST_MATCHES]
-    clients = Client.objects.filter(Q(client_id=term) | Q(name__icontains=term)).order_by()
-    # Two lists of keys rather than two joins: this way the database uses the index of each.
-    user_keys = list(named)
-    client_keys = list(clients.values_list("pk", flat=True)[:_MOST_MATCHES])
-    if user_keys and client_keys:
-        return rows.filter(Q(user__in=user_keys) | Q(client__in=client_keys))
-    return rows.filter(user__in=user_keys) if user_keys else rows.filter(client__in=client_keys)
-
-
-def _lookup(users: Any) -> str:
-    """Return how names are compared: by their beginning, unless the site has chosen how they are collated.
-
-    Django advises a nondeterministic collation for names that do not differ in case, and PostgreSQL refuses
-    LIKE with such a one. The column is then compared as a whole, by its own rules.
+    Args:
+        sessions: those that the filters have left.
+        term: what the operator has typed, not empty.
     """
-    field = users._meta.get_field(users.USERNAME_FIELD)
-    return "exact" if getattr(field, "db_collation", None) else "startswith"
+    key = search_terms.whole_id(term)
+    if key is not None and (found := sessions.filter(pk=key)).exists():
+        return found
+    if (address := search_terms.address(term)) is not None:
+        return newest(sessions).filter(last_address=address)
+    keys = search_terms.id_range(term)
+    begins = None if keys is None else Q(pk__gte=keys[0], pk__lt=keys[1])
+    return search_terms.of_user_or_client(sessions, term, or_else=begins)
+
+
+def what_is_searched() -> list[str]:
+    """Say where `search` has looked, for an empty result."""
+    return [
+        _("session IDs and their beginning (%(number)d characters or more)")
+        % {"number": search_terms.FEWEST_DIGITS},
+        *search_terms.what_of_users_and_clients(),
+        _("addresses of the newest %(number)s sessions") % {"number": f"{WINDOW:,}"},
+    ]
 
 
 class StateFilter(admin.SimpleListFilter):
     """Filters by state, and revoked sessions also by reason."""
 
-    title = _("state")
+    title = gettext_lazy("state")
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -100,13 +92,13 @@ class StateFilter(admin.SimpleListFilter):
 class StartedFilter(admin.SimpleListFilter):
     """Filters by start time, as a range of the primary key."""
 
-    title = _("started")
+    title = gettext_lazy("started")
     parameter_name = "started"
     spans: Final = {
-        "1h": (timedelta(hours=1), _("in the last hour")),
-        "1d": (timedelta(days=1), _("in the last 24 hours")),
-        "7d": (timedelta(days=7), _("in the last 7 days")),
-        "30d": (timedelta(days=30), _("in the last 30 days")),
+        "1h": (timedelta(hours=1), gettext_lazy("in the last hour")),
+        "1d": (timedelta(days=1), gettext_lazy("in the last 24 hours")),
+        "7d": (timedelta(days=7), gettext_lazy("in the last 7 days")),
+        "30d": (timedelta(days=30), gettext_lazy("in the last 30 days")),
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -124,7 +116,7 @@ class StartedFilter(admin.SimpleListFilter):
 class ClientFilter(admin.SimpleListFilter):
     """Filters by client. Offers the first clients by name and the chosen one; the search finds the others."""
 
-    title = _("client")
+    title = gettext_lazy("client")
     parameter_name = "client__id__exact"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

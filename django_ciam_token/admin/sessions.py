@@ -52,7 +52,10 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
     ordering = ("-pk",)
     sortable_by = ()
     search_fields = ("pk",)
-    search_help_text = gettext_lazy("Beginning of a user name, client_id, application name, or session ID")
+    search_help_text = gettext_lazy(
+        "User name, e-mail address, name, client_id, application name, session ID or its beginning, "
+        "or IP address"
+    )
     change_list_template = "admin/django_ciam_token/sessions.html"
     change_form_template = "admin/django_ciam_token/session.html"
     fields = (
@@ -71,8 +74,9 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find sessions by their id, user or client."""
-        return (session_list.search(queryset, search_term) if search_term.strip() else queryset), False
+        """Find sessions by their id, user, client or address."""
+        term = search_term.strip()
+        return (session_list.search(queryset, term) if term else queryset), False
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Read the session with its user and client."""
@@ -116,6 +120,7 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
         context = {
             "find_by_token_url": self.url("refreshtoken_find_by_token"),
             "most_shown": paging.MOST_SHOWN,
+            "searched": session_list.what_is_searched(),
             "window": paging.WINDOW if request.GET.get("state") else None,
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
