@@ -36,7 +36,7 @@ def issue_for_itself(request: TokenRequest) -> IssuedTokens:
         return issue_first_tokens(
             client=client,
             user=None,
-            scope=" ".join(scope),
+            scope=scope,
             auth_time=None,
             caller=request.caller,
             now=request.now,

@@ -25,7 +25,7 @@ def issue_first_tokens(
     *,
     client: Client,
     user: AbstractBaseUser | None,
-    scope: str | None,
+    scope: str | tuple[str, ...] | None,
     auth_time: datetime | None,
     caller: Caller,
     now: datetime,
@@ -37,7 +37,8 @@ def issue_first_tokens(
     Args:
         client: who gets the tokens.
         user: who signed in; None for a machine-to-machine client, which acts for itself.
-        scope: names separated by spaces; all that the client is allowed if None.
+        scope: names separated by spaces; all that the client is allowed if None. A tuple was judged before,
+            and is granted as it is: an empty one is no scope, not all of them.
         auth_time: when the user proved who they are; now if None.
         caller: where the request came from.
         now: the present.
@@ -51,7 +52,7 @@ def issue_first_tokens(
         TemporarilyUnavailable: the database refused.
     """
     require_allowed(client, user)
-    granted = _narrow(client, scope)
+    granted = scope if isinstance(scope, tuple) else _narrow(client, scope)
     if user is not None and auth_time is None:
         auth_time = now
     session, first = None, None

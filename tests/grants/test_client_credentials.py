@@ -164,6 +164,18 @@ def test_a_refresh_token_comes_with_it_only_if_the_operator_says_so(machine, ref
     assert "refresh_token" not in ask(machine).json()
 
 
+def test_a_refresh_token_makes_no_scopes_out_of_none(refresh):
+    machine = ClientFactory(application_type="m2m", scope="openid", refreshes_client_credentials=True)
+
+    body = ask(machine).json()
+
+    assert list(body) == ["access_token", "refresh_token", "scope", "token_type", "expires_in"]
+    assert (body["scope"], decoded(body["access_token"])["scope"]) == ("", [])
+    again = refresh(machine, body["refresh_token"]).json()
+    assert list(again) == list(body)
+    assert again["scope"] == ""
+
+
 def test_a_web_application_may_have_a_refresh_token_of_its_own(web_client, refresh):
     Client.objects.update(may_use_client_credentials=True, refreshes_client_credentials=True)
 
