@@ -17,21 +17,20 @@ from django.shortcuts import render
 from django.utils.safestring import SafeString
 
 from django_ciam_token.authorization.request import Destination
+from django_ciam_token.concealed import Form
 from django_ciam_token.conf import ciam_settings
 
 _SCRIPT: Final = 'document.getElementById("ciam-form").submit()'
 _SCRIPT_HASH: Final = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode("ascii")
 
 
-def send_back(http: HttpRequest, destination: Destination, parameters: Mapping[str, str]) -> HttpResponse:
+def send_back(http: HttpRequest, destination: Destination, parameters: Form) -> HttpResponse:
     """Answer an authorization request at its redirect URI, with ``state`` and ``iss`` (RFC 9207 §2)."""
-    answer = dict(parameters)
-    if destination.state is not None:
-        answer["state"] = destination.state
-    answer["iss"] = ciam_settings.ISSUER
+    state = Form() if destination.state is None else Form({"state": destination.state})
+    answer = Form({**dict(parameters), **dict(state), "iss": ciam_settings.ISSUER})
     if destination.response_mode == "form_post":
         return _form_post(http, destination, answer)
-    return redirect(http, with_parameters(destination.redirect_uri, answer))
+    return redirect(http, with_parameters(destination.redirect_uri, dict(answer)))
 
 
 def with_parameters(uri: str, parameters: Mapping[str, str]) -> str:
@@ -50,11 +49,12 @@ def redirect(http: HttpRequest, location: str) -> HttpResponse:
     return response
 
 
-def _form_post(http: HttpRequest, destination: Destination, answer: Mapping[str, str]) -> HttpResponse:
+def _form_post(http: HttpRequest, destination: Destination, answer: Form) -> HttpResponse:
     """Return a page whose form sends itself (OAuth 2.0 Form Post Response Mode §2)."""
     context = {
         "action": destination.redirect_uri,
-        "parameters": answer.items(),
+        # Concealed: context processors and templates of the site may fail, and the code is still good.
+        "parameters": list(answer.items()),
         "client": destination.client,
         "script": SafeString(_SCRIPT),
     }

@@ -29,7 +29,7 @@ from django_ciam_token.authorization.request import (
 )
 from django_ciam_token.authorization.response import redirect, send_back
 from django_ciam_token.caller import Caller, shown_path
-from django_ciam_token.concealed import Concealed
+from django_ciam_token.concealed import Concealed, Form
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import InvalidGrant, OAuthError
 from django_ciam_token.sessions.user import user_name
@@ -87,7 +87,7 @@ class AuthorizationView(PageView):
             caller = Caller.of(http)
             consent.give_consent(client=request.client, user=user, scope=request.scope, caller=caller)
         code = _issue(http, request, present, now=now)
-        response = send_back(http, request.destination, {"code": code.reveal()})
+        response = send_back(http, request.destination, Form({"code": code.reveal()}))
         self._forget_mark(http, request, response)
         return response
 
@@ -143,7 +143,7 @@ class AuthorizationView(PageView):
             "wishes": [_description(name) for name in request.scope],
             "user_name": user_name(user),
             "action": escape_uri_path(http.path),
-            "parameters": dict(request.parameters).items(),
+            "parameters": list(request.parameters.items()),
             "seal": consent.seal(request, user, present),
         }
         return render(http, "django_ciam_token/consent.html", context)
@@ -153,7 +153,7 @@ class AuthorizationView(PageView):
         logger.info(
             "%s refused: %s", shown_path(http), error.reason, extra={"event": "request_refused", **fields}
         )
-        return send_back(http, destination, error.members())
+        return send_back(http, destination, Form(error.members()))
 
     def _forget_mark(self, http: HttpRequest, request: AuthorizationRequest, response: HttpResponse) -> None:
         """Remove the mark: the next request needs a login of its own, also if it is the same one."""

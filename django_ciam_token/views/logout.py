@@ -52,7 +52,7 @@ class LogoutView(PageView):
             client=request.client,
             user_name=user_name(http.user),
             action=escape_uri_path(http.path),
-            parameters={name: sent.values[name] for name in sent.values if name in PARAMETERS}.items(),
+            parameters=[(name, value) for name, value in sent.values.items() if name in PARAMETERS],
         )
 
     def _leave(self, http: HttpRequest, request: LogoutRequest) -> HttpResponse:
