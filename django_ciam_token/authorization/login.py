@@ -28,6 +28,8 @@ LONGEST_LOGIN: Final = timedelta(hours=1)
 """How long a person may take on the login page."""
 # The clocks of the host that sent somebody to the login page, and of the one where they signed in.
 _CLOCKS_DIFFER_BY: Final = 5
+_PREFIX: Final = "ciam_login_"
+_OTHER_MARKS_KEPT: Final = 9
 _MARK: Final = re.compile(r"([0-9]{1,12})\.([0-9a-f]{16}|-?)\.([0-9a-f]{64})")
 
 
@@ -97,7 +99,7 @@ def needs_mark(request: AuthorizationRequest) -> bool:
 
 def cookie_name(request: AuthorizationRequest) -> str:
     """Return the name of the cookie with the mark of a request."""
-    return f"ciam_login_{request.fingerprint().hex()[:16]}"
+    return f"{_PREFIX}{request.fingerprint().hex()[:16]}"
 
 
 def new_mark(request: AuthorizationRequest, login: Login | None, *, now: datetime) -> str:
@@ -111,6 +113,17 @@ def new_mark(request: AuthorizationRequest, login: Login | None, *, now: datetim
     asked_at, before = int(now.timestamp()), _ANONYMOUS if login is None else login.identifier
     mac = site_keys.mac(_message(request, asked_at, before), purpose=site_keys.FRESH_LOGIN)
     return f"{asked_at}.{before}.{mac.hex()}"
+
+
+def marks_to_forget(http: HttpRequest, request: AuthorizationRequest) -> list[str]:
+    """Return the names of the cookies that have to go if a browser gets the mark of another request.
+
+    Another site can send a browser here as often as it likes. Some hundred cookies would make the header too
+    long for servers, and nobody could sign in before they have expired. So the oldest ones go.
+    """
+    others = {name for name in http.COOKIES if name.startswith(_PREFIX)} - {cookie_name(request)}
+    # A mark begins with the moment at which it was made.
+    return sorted(others, key=lambda name: (http.COOKIES[name], name), reverse=True)[_OTHER_MARKS_KEPT:]
 
 
 @dataclass(frozen=True)

@@ -130,6 +130,8 @@ class AuthorizationView(PageView):
                 httponly=True,
                 samesite="Lax",
             )
+            for name in login.marks_to_forget(http, request):
+                response.delete_cookie(name, path=escape_uri_path(http.path), samesite="Lax")
         return response
 
     def _ask(

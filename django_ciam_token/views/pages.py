@@ -49,6 +49,8 @@ DECISION: Final = "decision"
 CSRF_TOKEN: Final = "csrfmiddlewaretoken"
 SEAL: Final = "seal"
 _METHODS: Final = ("GET", "HEAD", "POST")
+# What some WSGI servers call the address as it was sent.
+_ALSO_WITH_QUERY: Final = frozenset({"RAW_URI", "REQUEST_URI"})
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -190,6 +192,8 @@ def _query(http: HttpRequest) -> bytes:
 def _forget_query(http: HttpRequest) -> None:
     """Take the query out of the request: ``state`` and ``nonce`` must not be in error reports."""
     http.META["QUERY_STRING"] = ""
+    for name in _ALSO_WITH_QUERY & http.META.keys():
+        http.META[name] = http.path
     http.GET = QueryDict()
 
 

@@ -510,7 +510,8 @@ def test_what_a_request_was_sent_with_is_not_in_an_error_report(signed_in, appli
     signed_in.raise_request_exception = False
     got_request_exception.connect(report)
     try:
-        signed_in.get(url(application))
+        # As gunicorn and uWSGI say it.
+        signed_in.get(url(application), RAW_URI=url(application), REQUEST_URI=url(application))
         post(signed_in, parameters(application))
     finally:
         got_request_exception.disconnect(report)

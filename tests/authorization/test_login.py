@@ -304,3 +304,23 @@ def test_auth_time_without_time_zones(browser, application, user, settings):
     from django_ciam_token.authorization.login import Login
 
     assert Login(identifier="x", moments=(0,)).auth_time.tzinfo is None
+
+
+def test_no_other_site_fills_a_browser_with_marks(signed_in, application, user):
+    requests = [url(application, prompt="login", state=str(number)) for number in range(30)]
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        for request in requests:
+            clock.shift(1)
+            signed_in.get(request)
+        # The same request has one mark, however often it comes.
+        signed_in.get(requests[-1])
+
+        kept = [name for name, cookie in signed_in.cookies.items() if "ciam_login_" in name and cookie.value]
+        assert len(kept) == 10
+        clock.shift(1)
+        signed_in.force_login(user)
+        assert [answer_of(signed_in.get(request))["state"] for request in requests[-10:]] == [
+            str(number) for number in range(20, 30)
+        ]
+        # A request whose mark had to go is asked for a login once more.
+        assert next_of(signed_in.get(requests[0])) == requests[0]
