@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from django_ciam_token.authorization import continuation
 from django_ciam_token.authorization import request as authorization_request
-from django_ciam_token.models import RefreshToken
+from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.tokens import authorization_codes
 from tests.authorization.conftest import (
     AUTHORIZE,
     CALLBACK,
@@ -432,6 +433,24 @@ def test_a_user_who_is_disabled_gets_no_code(signed_in, application, user, setti
     get_user_model().objects.update(is_active=False)
 
     assert_sent_back(signed_in.get(url(application)), "access_denied")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("deleted", ["user", "client"])
+def test_a_user_or_client_who_is_deleted_meanwhile_gets_no_code(
+    deleted, signed_in, application, user, monkeypatch
+):
+    make = authorization_codes.new_code_session
+
+    def delete_before(**kwargs):
+        # Another process; this one has the rows in memory.
+        (type(user).objects if deleted == "user" else Client.objects).all().delete()
+        return make(**kwargs)
+
+    monkeypatch.setattr(authorization_codes, "new_code_session", delete_before)
+
+    assert_sent_back(signed_in.get(url(application)), "access_denied")
+    assert not RefreshToken.objects.exists()
 
 
 def test_with_djangos_own_backend_a_disabled_user_is_asked_to_sign_in(signed_in, application):
