@@ -375,6 +375,22 @@ def test_with_the_setting_alone_a_client_that_is_strict_gets_a_lost_answer_again
     )
 
 
+@pytest.mark.parametrize("code_challenge", [CHALLENGE, None])
+def test_nothing_is_forgiven_a_strict_client_not_even_the_time_in_the_service(
+    web_client, user, traces, monkeypatch, code_challenge
+):
+    Client.objects.update(refresh_token_grace_period=timedelta(0))
+    verifier = None if code_challenge is None else VERIFIER
+    code = code_for(web_client, user, code_challenge=code_challenge)
+    assert exchange(web_client, code, code_verifier=verifier).status_code == 200
+    # It would look again before it ends the session.
+    monkeypatch.setattr("django_ciam_token.grants.rotating.LOOKS_AGAIN_AFTER", ("never",) * 3)
+
+    assert_refused(exchange(web_client, code, code_verifier=verifier))
+
+    assert ended(traces) == 1
+
+
 def without_pkce(web_client, user):
     code = code_for(web_client, user, code_challenge=None)
     return lambda: exchange(web_client, code, code_verifier=None)
