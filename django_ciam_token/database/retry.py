@@ -10,7 +10,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, TypeVar
 
@@ -132,6 +132,26 @@ def read_rows(rows: QuerySet[Any, T]) -> list[T]:
         TemporarilyUnavailable: the database refused.
     """
     return retry(lambda _: list(rows), using=rows.db)
+
+
+def in_key_order(rows: QuerySet[Any, T], size: int, *, key: Callable[[T], Any]) -> Iterator[list[T]]:
+    """Yield all rows of a query in batches, in the order of their primary keys.
+
+    Each batch is read by a statement of its own that begins behind the last key: nothing is kept open, and
+    rows may come and go meanwhile.
+
+    Args:
+        rows: the query, without an order.
+        size: how many rows a batch has at most.
+        key: returns the primary key of a row as it was read.
+
+    Raises:
+        TemporarilyUnavailable: the database refused; earlier batches were read.
+    """
+    rest = rows = rows.order_by("pk")
+    while read := read_rows(rest[:size]):
+        yield read
+        rest = rows.filter(pk__gt=key(read[-1]))
 
 
 def best_effort(

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final
 
 from django.apps import apps
@@ -18,7 +19,7 @@ from django.utils import timezone
 
 from django_ciam_token.clients.importing import ForeignClient, application_type
 from django_ciam_token.concealed import Concealed
-from django_ciam_token.database.retry import read_rows
+from django_ciam_token.database.retry import in_key_order, read_rows
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.sessions.foreign import EndedToken, ForeignIdentity, LiveToken, sign_in_time
 
@@ -73,19 +74,13 @@ class Allauth:
         self, *, batch_size: int, client_id: str | None, since: datetime | None
     ) -> Iterator[Sequence[LiveToken]]:
         """Return the live refresh tokens in batches; see `Source`."""
-        rows = _rows().order_by("pk")
+        rows = _rows()
         if client_id is not None:
             rows = rows.filter(client_id=client_id)
         if since is not None:
             rows = rows.filter(created_at__gte=since)
-        last: Any = None
-        while True:
-            rest = rows if last is None else rows.filter(pk__gt=last)
-            read: list[Any] = read_rows(rest[:batch_size])
-            if not read:
-                return
+        for read in in_key_order(rows, batch_size, key=itemgetter("pk")):
             yield [_token(row) for row in read]
-            last = read[-1]["pk"]
 
     def still_live(self, references: Collection[str]) -> Mapping[str, LiveToken]:
         """Return those of some tokens that are live now, by their references."""

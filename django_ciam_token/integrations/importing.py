@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final, Protocol
 
 from django.db import transaction
@@ -18,7 +19,7 @@ from django.utils import timezone
 
 from django_ciam_token.clients.importing import ForeignClient, ImportedClient, import_client
 from django_ciam_token.database.batches import fitting_batch_size
-from django_ciam_token.database.retry import read_rows, retry
+from django_ciam_token.database.retry import in_key_order, read_rows, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, ForeignToken, RefreshToken
 from django_ciam_token.sessions.adoption import FIRST_GENERATION, adopt, extend
@@ -178,14 +179,8 @@ def forget(name: str) -> int:
 
 def _unused(name: str, size: int, *, before: datetime, using: str) -> Iterator[dict[str, RefreshToken]]:
     """Return the sessions that were imported before and not used yet, by their tokens' references."""
-    rows = ForeignToken.objects.using(using).filter(format=name).order_by("pk")
-    last: uuid.UUID | None = None
-    while True:
-        rest = rows if last is None else rows.filter(pk__gt=last)
-        read = read_rows(rest.values_list("pk", "session_id", "reference")[:size])
-        if not read:
-            return
-        last = read[-1][0]
+    rows = ForeignToken.objects.using(using).filter(format=name)
+    for read in in_key_order(rows.values_list("pk", "session_id", "reference"), size, key=itemgetter(0)):
         unused = RefreshToken.objects.using(using).filter(
             pk__in=[row[1] for row in read],
             generation=FIRST_GENERATION,

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from datetime import timezone as datetime_timezone
+from operator import attrgetter
 from typing import Any, Final
 
 from django.apps import apps
@@ -25,7 +26,7 @@ from django_ciam_token.clients.importing import ForeignClient
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.crypto import foreign_jwt
 from django_ciam_token.crypto.jose import NotVerified
-from django_ciam_token.database.retry import read_rows
+from django_ciam_token.database.retry import in_key_order, read_rows
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client
@@ -113,17 +114,11 @@ class SimpleJWT:
         self, *, batch_size: int, client_id: str | None, since: datetime | None
     ) -> Iterator[Sequence[LiveToken]]:
         """Return the live refresh tokens in batches; see `Source`."""
-        rows = _outstanding().filter(blacklistedtoken=None).order_by("pk")
+        rows = _outstanding().filter(blacklistedtoken=None).select_related("user")
         if since is not None:
             rows = rows.filter(created_at__gte=since)
-        last: Any = None
-        while True:
-            rest = rows if last is None else rows.filter(pk__gt=last)
-            read = read_rows(rest.select_related("user")[:batch_size])
-            if not read:
-                return
+        for read in in_key_order(rows, batch_size, key=attrgetter("pk")):
             yield list(self._tokens(read))
-            last = read[-1].pk
 
     def still_live(self, references: Collection[str]) -> Mapping[str, LiveToken]:
         """Return those of some tokens that are live now, by their references."""

@@ -165,8 +165,7 @@ def ensure_first_key(*, using: str) -> SigningKey | None:
 
     Two migrations at once may make two keys: the later one signs, and the next rotation retires both.
     """
-    is_ours = using == write_database(SigningKey)
-    if not is_ours or SigningKey._meta.db_table not in connections[using].introspection.table_names():
+    if using != write_database(SigningKey) or not _is_migrated(using):
         return None
     now = timezone.now()
     present = [key for key in SigningKey.objects.using(using) if not _has_come(key.retired_at, now)]
@@ -177,6 +176,16 @@ def ensure_first_key(*, using: str) -> SigningKey | None:
     key.save(using=using, force_insert=True)
     forget()
     return key
+
+
+def _is_migrated(using: str) -> bool:
+    """Tell whether the table is as this version knows it; somebody may be migrating backwards."""
+    connection, table = connections[using], SigningKey._meta.db_table
+    with connection.cursor() as cursor:
+        if table not in connection.introspection.table_names(cursor):
+            return False
+        present = {column.name for column in connection.introspection.get_table_description(cursor, table)}
+    return {field.column for field in SigningKey._meta.local_concrete_fields} <= present
 
 
 def _generate(algorithm: str, *, now: datetime, active_at: datetime) -> SigningKey:

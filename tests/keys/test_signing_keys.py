@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.db import OperationalError
 from django.test import override_settings
 from django.utils import timezone
@@ -274,3 +275,14 @@ def test_no_first_key_is_made_before_its_table_exists():
         patch.setattr(SigningKey._meta, "db_table", "not_there_yet")
 
         assert signing_keys.ensure_first_key(using="default") is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migrating_backwards_makes_no_key_and_forwards_finds_the_one_there_is():
+    signing_keys.rotate(algorithm="ES256")
+    before = set(SigningKey.objects.values_list("kid", flat=True))
+
+    call_command("migrate", "django_ciam_token", "0006", verbosity=0)
+    call_command("migrate", "django_ciam_token", verbosity=0)
+
+    assert set(SigningKey.objects.values_list("kid", flat=True)) == before
