@@ -15,6 +15,7 @@ from django_ciam_token.admin import paging, session_ending
 from django_ciam_token.admin.base import Confirmation, TokenAdmin, is_confirmed
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.sessions.criteria import SessionCriteria, select_sessions
+from django_ciam_token.sessions.state import state_of
 
 _NEWEST_SESSIONS: Final = 10
 _MOST_COUNTED: Final = 1_000
@@ -41,7 +42,7 @@ class ClientSessionsMixin(TokenAdmin):
         rows = []
         for session in sessions[:_NEWEST_SESSIONS]:
             session.client = client
-            rows.append((self.url("refreshtoken_change", session.pk), session, session.state(now)))
+            rows.append((self.url("refreshtoken_change", session.pk), session, state_of(session, now)))
         # Only among the newest: if all sessions of a client were ended, there may be millions to read.
         among = paging.newest(RefreshToken.objects.filter(client=client))
         live = among.filter(revoked_at=None, expires_at__gt=now).order_by("-pk").values_list("pk", flat=True)

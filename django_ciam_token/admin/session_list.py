@@ -66,7 +66,7 @@ class StateFilter(admin.SimpleListFilter):
             for reason in RevocationReason
         ]
         return [
-            (SessionState.LIVE.value, SessionState.LIVE.label),
+            (SessionState.LIVE.value, _("live or blocked")),
             ("expired", SessionState.EXPIRED.label),
             (SessionState.REVOKED.value, SessionState.REVOKED.label),
             *reasons,

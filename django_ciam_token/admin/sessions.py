@@ -19,6 +19,7 @@ from django_ciam_token.admin.find_by_token import FindByTokenMixin
 from django_ciam_token.admin.session_ending import SessionEndingMixin, name_of_user, page_of_user
 from django_ciam_token.models import RefreshToken, RevocationReason, SecurityEvent, SessionState
 from django_ciam_token.models.refresh_token import NOT_EXCHANGED
+from django_ciam_token.sessions.state import state_of
 
 _EVENTS_SHOWN: Final = 100
 
@@ -69,7 +70,7 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[RefreshToken]:
         """Omit the fields that no page shows, and what is only a code so far."""
         sessions: QuerySet[RefreshToken] = super().get_queryset(request).exclude(nonce=NOT_EXCHANGED)
-        return sessions.defer("secret_digest", "nonce", "session_auth_hash")
+        return sessions.defer("secret_digest", "nonce")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -101,9 +102,11 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, session: RefreshToken) -> str:
-        """Return the current state, and why the session was ended."""
-        state = session.state(timezone.now())
+        """Return the current state, and why the session was ended or can't be refreshed."""
+        state, obstacle = state_of(session, timezone.now())
         label = str(state.label)
+        if obstacle is not None:
+            label = f"{label}: {obstacle.label}"
         if state is SessionState.REVOKED:
             label = f"{label}: {session.get_revoked_reason_display()}"
         return format_html('<span class="ciam-state ciam-state-{}">{}</span>', state.value, label)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from django_ciam_token.admin import user_agents
 from django_ciam_token.admin.base import local_date
-from django_ciam_token.models import Consent
+from django_ciam_token.models import Consent, SessionState
 from django_ciam_token.sessions.listing import SessionInfo, list_sessions
 
 if TYPE_CHECKING:
@@ -113,8 +113,11 @@ def _without(options: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 def _line(info: SessionInfo) -> str:
     device = user_agents.describe(info.user_agent)
-    return _("%(client)s, %(device)s, since %(since)s") % {
+    line: str = _("%(client)s, %(device)s, since %(since)s") % {
         "client": info.client_name,
         "device": device,
         "since": local_date(info.started_at, "DATE_FORMAT"),
     }
+    if info.obstacle is None:
+        return line
+    return f"{line}; {SessionState.BLOCKED.label}: {info.obstacle.label}"

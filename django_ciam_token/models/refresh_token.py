@@ -36,6 +36,8 @@ class SessionState(models.TextChoices):
     EXPIRED = "expired", _("expired")
     """It reached its absolute end, which no refresh extends."""
     REVOKED = "revoked", _("revoked")
+    BLOCKED = "blocked", _("blocked")
+    """It has not ended, but its user or its client keeps it from being refreshed."""
 
 
 class RefreshToken(models.Model):
@@ -127,9 +129,10 @@ class RefreshToken(models.Model):
         return self.expires_at if lifetime is None else min(self.expires_at, after(self.issued_at, lifetime))
 
     def state(self, now: datetime) -> SessionState:
-        """Return the state that a refresh at this instant would find.
+        """Return the state by its own times: live, expired or revoked.
 
-        The client must have been fetched, because it decides how long sessions last.
+        A refresh also looks at the user and the client; `sessions.state.state_of` does so too. The client
+        must have been fetched, because it decides how long sessions last.
         """
         if self.revoked_at is not None:
             return SessionState.REVOKED

@@ -15,6 +15,7 @@ from django_ciam_token.database.retry import read_rows
 from django_ciam_token.models import Client, RefreshToken, SessionState
 from django_ciam_token.sessions.criteria import SessionCriteria, select_sessions
 from django_ciam_token.sessions.rows import since_rotation
+from django_ciam_token.sessions.state import Obstacle, obstacle
 from django_ciam_token.sessions.user import user_name
 
 _LISTED_AT_ONCE: Final = 1_000
@@ -36,6 +37,8 @@ class SessionInfo:
     """The end if it is not refreshed again."""
     address: str | None
     user_agent: str
+    obstacle: Obstacle | None = None
+    """Why its next refresh would be refused all the same, such as a changed password."""
 
     @classmethod
     def of(cls, session: RefreshToken, *, since_rotation: timedelta | None, now: datetime) -> SessionInfo:
@@ -51,6 +54,7 @@ class SessionInfo:
             expires_at=session.ends_at(session.client),
             address=session.last_address,
             user_agent=session.last_user_agent,
+            obstacle=obstacle(session),
         )
 
 
