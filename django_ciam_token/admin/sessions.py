@@ -148,6 +148,8 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
             may_end = self.has_revoke_permission(request)
             is_over = session.state(timezone.now()) is not SessionState.LIVE
             context = {
+                # Ending is what an operator means: it keeps the row, for anyone who asks later.
+                "show_delete": is_over,
                 "timeline": self._timeline(request, session),
                 "device": self.device(session),
                 "end_url": None if is_over or not may_end else self.url("refreshtoken_end", session.pk),

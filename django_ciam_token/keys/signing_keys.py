@@ -157,6 +157,24 @@ def overdue_key(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
     return None if any(other.state(now) is SigningKeyState.PUBLISHED for other in known) else key
 
 
+def key_younger_than(age: timedelta, now: datetime) -> SigningKey | None:
+    """Return the key that makes a rotation needless: a published successor, or an active key of less age.
+
+    A key that is not trusted does not count: it can't sign.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    using = write_database(SigningKey)
+    known = retry(lambda _: list(SigningKey.objects.using(using)), using=using)
+    trusted = [key for key in known if binding.trust(key) is Trust.TRUSTED]
+    published = [key for key in trusted if key.state(now) is SigningKeyState.PUBLISHED]
+    key = active_key(trusted, now)
+    if published or key is None or now - key.active_at >= age:
+        return next(iter(published), None)
+    return key
+
+
 def ensure_first_key(*, using: str) -> SigningKey | None:
     """Make the first key, active at once, if there is no key. Return it, or None if there was one.
 

@@ -121,3 +121,16 @@ def test_what_is_only_a_code_is_no_session_yet(operator, user, web_client):
 
     assert str(session.pk) not in page
     assert operator.get(url("refreshtoken_change", session.pk)).status_code == 302
+
+
+def test_a_live_session_is_ended_and_not_deleted(operator, session):
+    delete, end = url("refreshtoken_delete", session.pk), url("refreshtoken_end", session.pk)
+    page = operator.get(url("refreshtoken_change", session.pk)).content.decode()
+    assert end in page
+    assert delete not in page
+
+    RefreshToken.objects.update(revoked_at=timezone.now())
+
+    page = operator.get(url("refreshtoken_change", session.pk)).content.decode()
+    assert end not in page
+    assert delete in page
