@@ -9,11 +9,11 @@ from typing import Final
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from django_ciam_token.admin.banner import Notice, notices
 from django_ciam_token.admin.charts import Chart, chart
 from django_ciam_token.admin.key_timeline import next_event
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.clock import utc_day
-from django_ciam_token.keys import key_set
 from django_ciam_token.models import Client, EventType, SigningKey, SigningKeyState
 from django_ciam_token.monitoring.figures import (
     events_by_day,
@@ -24,6 +24,7 @@ from django_ciam_token.monitoring.figures import (
 
 DAYS: Final = 14
 _MOST_CLIENTS: Final = 10
+_CHARTED: Final = (EventType.REUSE_DETECTED, EventType.CLIENT_AUTHENTICATION_FAILED)
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ class KeyEvent:
 class Overview:
     """Everything that the page shows."""
 
+    notices: tuple[Notice, ...]
+    """What needs attention."""
     live: str
     clients: tuple[ClientFigure, ...]
     is_estimate: bool
     charts: tuple[Chart, ...]
     """Empty without the audit trail."""
     has_audit_trail: bool
-    has_active_key: bool
     key_event: KeyEvent | None
     waiting: str
     """Sessions that ``purge_tokens`` would remove."""
@@ -69,10 +71,12 @@ def overview(now: datetime) -> Overview:
     most = sorted(figures.live.items(), key=lambda item: (-item[1], item[0]))[:_MOST_CLIENTS]
     names = dict(Client.objects.filter(pk__in=[pk for pk, _live in most]).values_list("pk", "name"))
     highest = most[0][1] if most else 1
-    keys = list(SigningKey.objects.defer("encrypted_private_key"))
+    keys = list(SigningKey.objects.all())
     waiting, has_more = waiting_for_purge(now=now)
     number = number_format(waiting, force_grouping=True)
+    events = events_by_day(_CHARTED, days=DAYS, now=now) if ciam_settings.AUDIT_TRAIL else {}
     return Overview(
+        notices=notices(keys, events.get(EventType.REUSE_DETECTED, ()), now),
         live=_written(figures.live_total, is_estimate=figures.is_estimate),
         clients=tuple(
             ClientFigure(
@@ -84,18 +88,16 @@ def overview(now: datetime) -> Overview:
             for pk, live in most
         ),
         is_estimate=figures.is_estimate,
-        charts=_charts(now) if ciam_settings.AUDIT_TRAIL else (),
+        charts=_charts(events, now) if ciam_settings.AUDIT_TRAIL else (),
         has_audit_trail=ciam_settings.AUDIT_TRAIL,
-        has_active_key=key_set.active_key(keys, now) is not None,
         key_event=_key_event(keys, now),
         waiting=_("at least %(number)s") % {"number": number} if has_more else number,
         has_waiting=waiting > 0,
     )
 
 
-def _charts(now: datetime) -> tuple[Chart, ...]:
-    reuse, failed = EventType.REUSE_DETECTED, EventType.CLIENT_AUTHENTICATION_FAILED
-    events = events_by_day([reuse, failed], days=DAYS, now=now)
+def _charts(events: dict[EventType, list[int]], now: datetime) -> tuple[Chart, ...]:
+    reuse, failed = _CHARTED
     today = utc_day(now)
     return (
         chart(_("Refreshes"), refreshes_by_day(days=DAYS, now=now), last_day=today),

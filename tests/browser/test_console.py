@@ -297,3 +297,32 @@ def test_a_consent_is_withdrawn(signed_in, shoot):
     assert RefreshToken.objects.get().revoked_reason == "consent_withdrawn"
     page.goto(url("securityevent_changelist"))
     shoot(page, "events-consent")
+
+
+def test_an_incident_is_seen_at_once(signed_in, shoot):
+    client, user = ClientFactory(name="Customer portal"), UserFactory(username="ada", email="ada@example.org")
+    issue_tokens(client=client, user=user)
+    issue_tokens(client=client, user=UserFactory())
+    user.set_password("another one")
+    user.save()
+    SecurityEvent.objects.bulk_create([SecurityEvent(event="reuse_detected") for _ in range(7)])
+    page = signed_in(operator())
+
+    page.goto(reverse("admin:app_list", args=["django_ciam_token"]))
+    page.get_by_text("was detected 7 times today").wait_for()
+    shoot(page, "overview-alarm")
+
+    page.goto(url("refreshtoken_changelist"))
+    page.locator("#searchbar").fill("ADA@example")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_text("1 result").first.wait_for()
+    page.get_by_text("blocked: password changed").wait_for()
+    shoot(page, "sessions-blocked")
+    page.get_by_role("link", name="ada").first.click()
+    page.get_by_role("link", name="End this session").wait_for()
+    assert page.get_by_role("link", name="Delete").count() == 0
+    shoot(page, "session-blocked")
+
+    page.goto(url("refreshtoken_changelist") + "?q=nobody&state=live")
+    page.get_by_text("Nothing matches “nobody”.").wait_for()
+    shoot(page, "sessions-nothing")
