@@ -3,19 +3,17 @@
 import importlib.util
 import json
 import os
-import secrets
+import shlex
 import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.request import urlopen
 
 import pytest
+
+from tests.served import SERVERS, TokenService, free_port, serve
 
 WAYS_TO_AUTHENTICATE: Final = [
     ("web", "client_secret_basic"),
@@ -25,73 +23,14 @@ WAYS_TO_AUTHENTICATE: Final = [
     ("mobile", "none"),
 ]
 """Types of application, and the authentication methods that a client library must master for each."""
-EXAMPLE_PROJECT: Final = Path(__file__).resolve().parents[2] / "example_project"
-SECONDS_TO_START: Final = 30
-SERVERS: Final = {
-    # With threads it keeps connections open.
-    "gunicorn": [
-        *("config.wsgi:application", "--no-control-socket", "--threads", "2"),
-        *("--bind", "127.0.0.1:{port}"),
-    ],
-    "uvicorn": ["config.asgi:application", "--host", "127.0.0.1", "--port", "{port}"],
-}
 
-_missing = [name for name in ("authlib", "requests_oauthlib", *SERVERS) if not importlib.util.find_spec(name)]
+_missing = [
+    name for name in ("authlib", "jose", "requests_oauthlib", *SERVERS) if not importlib.util.find_spec(name)
+]
 _missing += [name for name in ("node", "npm") if not shutil.which(name)]
 if _missing and os.environ.get("CIAM_REQUIRE_CLIENTS") == "1":
     raise pytest.UsageError(f"CIAM_REQUIRE_CLIENTS=1, but there is no {', '.join(_missing)}")
 collect_ignore_glob = ["test_*.py"] if _missing else []
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenService:
-    """A running token service, and its operator's command line."""
-
-    base_url: str
-    environment: Mapping[str, str] = field(repr=False)
-    username: str = "alice"
-    password: str = "correct horse battery staple"
-
-    @property
-    def token_endpoint(self) -> str:
-        return f"{self.base_url}/oauth2/token"
-
-    @property
-    def jwks_uri(self) -> str:
-        return f"{self.base_url}/oauth2/jwks"
-
-    def create_client(self, application_type: str, scope: str = "openid profile") -> dict[str, str]:
-        """Create a client; return its client_id and, if it is confidential, its client_secret."""
-        return self._answer("create_client", application_type, "--type", application_type, "--scope", scope)
-
-    def issue_tokens(self, client_id: str, user: str | None) -> dict[str, Any]:
-        """Begin a session; that of a machine has no user."""
-        for_user = [] if user is None else ["--user", user]
-        return self._answer("issue_tokens", "--client", client_id, *for_user)
-
-    def first_tokens(self, application_type: str) -> tuple[dict[str, str], dict[str, Any]]:
-        """Return a new client of this type, and its first tokens."""
-        client = self.create_client(application_type)
-        user = None if application_type == "m2m" else self.username
-        return client, self.issue_tokens(client["client_id"], user)
-
-    def manage(self, *arguments: str) -> str:
-        """Run ``manage.py`` and return its output."""
-        finished = subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=EXAMPLE_PROJECT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert finished.returncode == 0, finished.stderr
-        return finished.stdout
-
-    def _answer(self, *arguments: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.manage(*arguments, "--json"))
-        return answer
 
 
 def assert_rotated(answers: list[dict[str, Any]], verified_claims: Callable[[str], dict[str, Any]]) -> None:
@@ -108,60 +47,35 @@ def assert_rotated(answers: list[dict[str, Any]], verified_claims: Callable[[str
 def service(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TokenService]:
-    folder = tmp_path_factory.mktemp("service")
-    port = _free_port()
-    base_url = f"http://127.0.0.1:{port}"
-    environment = os.environ | {
-        "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
-        "CIAM_ISSUER": base_url,
-        "SECRET_KEY": secrets.token_urlsafe(50),
-        # Without it the issuer must be an https URL.
-        "DEBUG": "1",
-        "ALLOWED_HOSTS": "127.0.0.1",
-        # pytest-django has set it for the other tests.
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-    }
-    running = TokenService(base_url=base_url, environment=environment)
-    running.manage("migrate", "--verbosity", "0")
-    create_user = "from django.contrib.auth.models import User; User.objects.create_user({!r}, password={!r})"
-    running.manage("shell", "--command", create_user.format(running.username, running.password))
-    log = folder / "server.log"
-    arguments = [argument.format(port=port) for argument in SERVERS[request.param]]
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [sys.executable, "-m", request.param, *arguments, "--workers", "2"],
-            cwd=EXAMPLE_PROJECT,
-            env=environment,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        _wait_until_it_answers(running, server, log)
+    with serve(request.param, tmp_path_factory.mktemp("service")) as running:
         yield running
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-    assert "Traceback" not in log.read_text(), log.read_text()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@pytest.fixture
+def profile(service: TokenService, tmp_path: Path) -> Path:
+    """The folder of a browser whose user has an account at the site; programs find it as ``xdg-open``."""
+    known = {"username": service.username, "password": service.password}
+    (tmp_path / "known.json").write_text(json.dumps(known))
+    command = shlex.join([sys.executable, str(Path(__file__).with_name("browser.py")), str(tmp_path)])
+    (tmp_path / "xdg-open").write_text(f'#!/bin/sh\nexec {command} "$1"\n')
+    (tmp_path / "xdg-open").chmod(0o700)
+    return tmp_path
 
 
-def _wait_until_it_answers(service: TokenService, server: subprocess.Popen[bytes], log: Path) -> None:
-    give_up_at = time.monotonic() + SECONDS_TO_START
-    while not _answers(service):
-        if server.poll() is not None or time.monotonic() > give_up_at:
-            pytest.fail(f"the server does not answer:\n{log.read_text()}")
-        time.sleep(0.1)
+@pytest.fixture
+def callback() -> str:
+    """A redirect URI at which nobody listens: the browser ends up there, and the test reads the address."""
+    return f"http://127.0.0.1:{free_port()}/callback"
 
 
-def _answers(service: TokenService) -> bool:
-    try:
-        with urlopen(service.jwks_uri, timeout=5):
-            return True
-    except OSError:
-        return False
+@pytest.fixture(scope="session")
+def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy the scripts and install their libraries next to them."""
+    project = tmp_path_factory.mktemp("clients") / "node"
+    shutil.copytree(Path(__file__).parent / "node", project, ignore=shutil.ignore_patterns("node_modules"))
+    npm_install = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"]
+    finished = subprocess.run(
+        npm_install, cwd=project, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert finished.returncode == 0, finished.stderr
+    return project

@@ -10,7 +10,8 @@ from authlib.integrations.requests_client import OAuth2Session
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from tests.client_libraries.conftest import WAYS_TO_AUTHENTICATE, TokenService, assert_rotated
+from tests.client_libraries.conftest import WAYS_TO_AUTHENTICATE, assert_rotated
+from tests.served import TokenService
 
 pytestmark = pytest.mark.clients
 

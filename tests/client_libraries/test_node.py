@@ -1,28 +1,14 @@
 """oauth4webapi (with jose) and openid-client, on Node.js, refresh tokens and verify them."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.client_libraries.conftest import TokenService
+from tests.served import TokenService
 
 pytestmark = pytest.mark.clients
-
-
-@pytest.fixture(scope="session")
-def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy the scripts and install their libraries next to them."""
-    project = tmp_path_factory.mktemp("clients") / "node"
-    shutil.copytree(Path(__file__).parent / "node", project, ignore=shutil.ignore_patterns("node_modules"))
-    npm_install = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock"]
-    finished = subprocess.run(
-        npm_install, cwd=project, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert finished.returncode == 0, finished.stderr
-    return project
 
 
 @pytest.mark.parametrize("script", ["oauth4webapi.mjs", "openid_client.mjs"])

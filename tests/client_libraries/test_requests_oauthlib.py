@@ -11,7 +11,8 @@ from oauthlib.oauth2 import InvalidGrantError
 from requests.auth import HTTPBasicAuth
 from requests_oauthlib import OAuth2Session
 
-from tests.client_libraries.conftest import WAYS_TO_AUTHENTICATE, TokenService, assert_rotated
+from tests.client_libraries.conftest import WAYS_TO_AUTHENTICATE, assert_rotated
+from tests.served import TokenService
 
 pytestmark = pytest.mark.clients
 
