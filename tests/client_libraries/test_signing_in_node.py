@@ -84,11 +84,14 @@ def test_appauth_signs_in_with_a_port_that_it_draws(
 
 
 @pytest.fixture
-def authjs(service: TokenService, node_project: Path) -> Iterator[tuple[dict[str, str], str]]:
+def authjs(service: TokenService, node_project: Path, callback: str) -> Iterator[tuple[dict[str, str], str]]:
     """An application with Auth.js: its client and its address."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
-    uris = ("--redirect-uri", f"{address}/auth/callback/site", "--post-logout-redirect-uri", f"{address}/bye")
+    uris = (
+        *("--redirect-uri", f"{address}/auth/callback/site", "--redirect-uri", callback),
+        *("--post-logout-redirect-uri", f"{address}/bye"),
+    )
     client = service.create_client("web", *uris, scope="openid profile email")
     with subprocess.Popen(
         ["node", "sign_in_authjs.mjs"],
@@ -109,7 +112,7 @@ def authjs(service: TokenService, node_project: Path) -> Iterator[tuple[dict[str
 
 
 def test_authjs_signs_in_and_out(
-    service: TokenService, profile: Path, authjs: tuple[dict[str, str], str]
+    service: TokenService, profile: Path, callback: str, authjs: tuple[dict[str, str], str]
 ) -> None:
     client, address = authjs
     browser = Browser(profile)
@@ -138,9 +141,7 @@ def test_authjs_signs_in_and_out(
         signed_out=signed_out,
     )
     assert got.signed_out == f"{address}/bye?state=bye"
-    assert_signed_in_and_out(
-        service, client, got, profile=profile, redirect_uri=f"{address}/auth/callback/site"
-    )
+    assert_signed_in_and_out(service, client, got, profile=profile, redirect_uri=callback)
 
 
 def test_node_libraries_get_tokens_for_a_machine(service: TokenService, node_project: Path) -> None:

@@ -1,13 +1,14 @@
 // Reads client_id, client_secret, issuer, method, redirect_uri and scope as one JSON object from standard input.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { promisify } from 'node:util'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
 import * as oauth from 'oauth4webapi'
 
 const given = JSON.parse(readFileSync(0, 'utf8'))
 const plainHttp = { [oauth.allowInsecureRequests]: true }
-const openInBrowser = (url) => new URL(execFileSync('xdg-open', [url.href], { encoding: 'utf8' }).trim())
+const openInBrowser = async (url) => new URL((await promisify(execFile)('xdg-open', [url.href])).stdout.trim())
 const client = { client_id: given.client_id }
 const authentication = {
   client_secret_basic: () => oauth.ClientSecretBasic(given.client_secret),
@@ -31,7 +32,7 @@ address.search = new URLSearchParams({
   nonce,
   state,
 })
-const callback = oauth.validateAuthResponse(server, client, openInBrowser(address), state)
+const callback = oauth.validateAuthResponse(server, client, await openInBrowser(address), state)
 const answer = await oauth.authorizationCodeGrantRequest(
   server, client, authentication, callback, given.redirect_uri, verifier, plainHttp,
 )
@@ -69,4 +70,5 @@ leave.search = new URLSearchParams({
   post_logout_redirect_uri: given.redirect_uri,
   state: 'bye',
 })
-console.log(JSON.stringify({ first, refreshed, userinfo, nonce, signed_out: openInBrowser(leave).href }))
+const signedOut = await openInBrowser(leave)
+console.log(JSON.stringify({ first, refreshed, userinfo, nonce, signed_out: signedOut.href }))

@@ -1,11 +1,12 @@
 // Reads client_id, client_secret, issuer, method, redirect_uri and scope as one JSON object from standard input.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { promisify } from 'node:util'
 import * as client from 'openid-client'
 
 const given = JSON.parse(readFileSync(0, 'utf8'))
-const openInBrowser = (url) => new URL(execFileSync('xdg-open', [url.href], { encoding: 'utf8' }).trim())
+const openInBrowser = async (url) => new URL((await promisify(execFile)('xdg-open', [url.href])).stdout.trim())
 const authentication = {
   client_secret_basic: () => client.ClientSecretBasic(given.client_secret),
   client_secret_post: () => client.ClientSecretPost(given.client_secret),
@@ -19,7 +20,7 @@ assert(config.serverMetadata().supportsPKCE())
 const pkceCodeVerifier = client.randomPKCECodeVerifier()
 const expectedNonce = client.randomNonce()
 const expectedState = client.randomState()
-const callback = openInBrowser(
+const callback = await openInBrowser(
   client.buildAuthorizationUrl(config, {
     redirect_uri: given.redirect_uri,
     scope: given.scope,
@@ -40,7 +41,7 @@ const first = await client.authorizationCodeGrant(config, callback, {
 const refreshed = await client.refreshTokenGrant(config, first.refresh_token)
 const userinfo = await client.fetchUserInfo(config, refreshed.access_token, first.claims().sub)
 
-const signedOut = openInBrowser(
+const signedOut = await openInBrowser(
   client.buildEndSessionUrl(config, {
     id_token_hint: refreshed.id_token,
     post_logout_redirect_uri: given.redirect_uri,
