@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import Model, Prefetch, prefetch_related_objects
 from django.db.models.signals import pre_delete
 from django.utils import timezone
@@ -68,6 +68,9 @@ class _Ended:
         """Find the sessions that are still live."""
         rows = RefreshToken.objects.using(using).filter(revoked_at=None, expires_at__gt=self.at)
         rows = rows.filter(**{self.owner: self.instance.pk})
+        if connections[using].in_atomic_block:
+            # Whoever ends one of them meanwhile waits, and finds it gone: the end is reported once.
+            rows = rows.select_for_update()
         # Equal keys are one object: a user has a few clients.
         same: dict[Any, Any] = {}
         for key, other in rows.values_list("pk", f"{self.other}_id").iterator(chunk_size=_BATCH_SIZE):

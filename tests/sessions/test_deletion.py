@@ -10,7 +10,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection, transaction
 from django.db.models.signals import pre_delete
-from django.test.utils import isolate_apps
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 
 from django_ciam_token import signals
@@ -94,6 +94,26 @@ def test_users_who_are_deleted_together_are_reported_each(web_client, traces):
     get_user_model().objects.filter(pk__in=[user.pk for user in users]).delete()
 
     assert keys(traces.of(signals.sessions_revoked)) == mine
+
+
+@pytest.mark.skipif("not connection.features.has_select_for_update")
+def test_whoever_ends_a_session_meanwhile_waits_so_that_its_end_is_reported_once(web_client, user):
+    make_session(web_client, user)
+
+    with CaptureQueriesContext(connection) as queries:
+        user.delete()
+
+    table = connection.ops.quote_name(RefreshToken._meta.db_table)
+    statements = [query["sql"] for query in queries if table in query["sql"]]
+    assert "FOR UPDATE" in statements[0]
+
+
+def test_where_django_opens_no_transaction_nothing_is_locked(web_client, user, traces):
+    session = make_session(web_client, user)
+
+    pre_delete.send(sender=get_user_model(), instance=user, using="default", origin=user)
+
+    assert keys(traces.of(signals.sessions_revoked)) == {session.pk}
 
 
 @pytest.fixture

@@ -1,0 +1,165 @@
+"""Goes through pairs of operations: every order, and then a crash at every boundary."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from functools import partial
+from itertools import combinations_with_replacement
+
+from django.db import connection
+
+from tests.interleavings import databases, invariants
+from tests.interleavings.exploring import Explorer, following
+from tests.interleavings.operations import JUST_NOW, OPERATIONS, Operation, as_own, pair_of
+from tests.interleavings.reports import Reports, heard
+from tests.interleavings.scheduler import CRASHES, Choose, Crash, Run, Scheduler
+from tests.interleavings.world import Template, surroundings
+
+Pair = tuple[Operation, Operation]
+
+
+@dataclass
+class Counts:
+    """What was tried, and what was found."""
+
+    pairs: int = 0
+    interleavings: int = 0
+    crashes: int = 0
+    blocked: int = 0
+    cut_short: int = 0
+    """Pairs that have more orders, or more places to crash, than were tried."""
+    violations: int = 0
+    found: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, other: Counts) -> None:
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of each pair is tried."""
+
+    orders: int
+    crashes: int
+    seed: int = 1
+
+
+def all_pairs(operations: Sequence[Operation] = OPERATIONS) -> list[Pair]:
+    pairs = combinations_with_replacement(operations, 2)
+    return [pair for pair in (pair_of(*two) for two in pairs) if pair is not None]
+
+
+def sample(pairs: Sequence[Pair], number: int, *, seed: int) -> list[Pair]:
+    """Return so many pairs, the same ones for the same seed."""
+    return random.Random(seed).sample(pairs, min(number, len(pairs)))
+
+
+class Campaign:
+    """Runs pairs at one level of isolation; use it as a context."""
+
+    def __init__(self, isolation: str) -> None:
+        self._isolation = isolation
+
+    def __enter__(self) -> Campaign:
+        logging.disable(logging.CRITICAL)
+        self._surroundings, self._heard = surroundings(), heard()
+        self._surroundings.__enter__()
+        self._reports: Reports = self._heard.__enter__()
+        connection.ensure_connection()
+        databases.prepare(connection, databases.LEVELS[connection.vendor][0])
+        self._template = Template()
+        self._scheduler = Scheduler(self._isolation)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._scheduler.close()
+        self._heard.__exit__(None, None, None)
+        self._surroundings.__exit__(None, None, None)
+        logging.disable(logging.NOTSET)
+
+    def try_all(
+        self,
+        pairs: Iterable[Pair],
+        size: Size,
+        *,
+        seconds: float = float("inf"),
+        report: Callable[[str], None] = print,
+    ) -> Counts:
+        """Try pairs until the time is over; at least one."""
+        total, until = Counts(), time.monotonic() + seconds
+        for pair in pairs:
+            if total.pairs and time.monotonic() > until:
+                break
+            counts = self.try_pair(pair, size)
+            if counts.violations:
+                report(f"{pair[0].name} | {pair[1].name}: {dict(counts.found)} {counts.examples[:2]}")
+            total.add(counts)
+        return total
+
+    def try_pair(self, pair: Pair, size: Size) -> Counts:
+        """Try all orders, then crashes."""
+        counts = Counts(pairs=1)
+        pessimistic = self._isolation == "serializable"
+        orders: list[list[int]] = []
+        places: dict[tuple[tuple[int, ...], int], Crash] = {}
+        explorer = Explorer(readers_lock=pessimistic)
+
+        def execute(choose: Choose) -> Run:
+            return self._run(pair, counts, choose, is_like_another=lambda: explorer.is_redundant)
+
+        for run in explorer.runs(execute, at_most=size.orders):
+            counts.interleavings += 1
+            choices = [worker for worker, _ in run.trace]
+            orders.append(choices)
+            for place in _places(choices):
+                places.setdefault(*place)
+        counts.cut_short = int(len(orders) >= size.orders or len(places) * len(CRASHES) > size.crashes)
+        tries = [(prefix, crash, kind) for (prefix, _), crash in places.items() for kind in CRASHES]
+        if len(tries) > size.crashes:
+            tries = random.Random(size.seed).sample(tries, size.crashes)
+        for prefix, crash, kind in tries:
+            counts.crashes += 1
+            self._run(pair, counts, following(list(prefix)), Crash(crash.worker, crash.number, kind))
+        return counts
+
+    def _run(
+        self,
+        pair: Pair,
+        counts: Counts,
+        choose: Choose,
+        crash: Crash | None = None,
+        is_like_another: Callable[[], bool] = lambda: False,
+    ) -> Run:
+        rotated_ago = next((op.rotated_ago for op in pair if op.rotated_ago is not None), JUST_NOW)
+        world = self._template.restored(rotated_ago=rotated_ago)
+        self._reports.begin()
+        handler = self._template.handler
+        tasks = [partial(operation.act, as_own(world), handler) for operation in pair]
+        run = self._scheduler.run(tasks, choose, crash)
+        if is_like_another():
+            return run
+        counts.blocked += run.blocked
+        facts = invariants.gather(world, pair, run, self._reports.counted, handler, self._isolation)
+        for name, text in invariants.violations(facts):
+            counts.violations += 1
+            counts.found[name] += 1
+            order = "".join(str(worker) for worker, _ in run.trace)
+            counts.examples.append(
+                f"{name}: {text} [{connection.vendor} {self._isolation} {order} {crash or ''}]"
+            )
+        return run
+
+
+def _places(choices: list[int]) -> Iterator[tuple[tuple[tuple[int, ...], int], Crash]]:
+    """Where one order can break: after which steps, and before or after which step of which operation."""
+    numbers = Counter[int]()
+    for at, worker in enumerate(choices):
+        yield (tuple(choices[: at + 1]), worker), Crash(worker, numbers[worker], "")
+        numbers[worker] += 1

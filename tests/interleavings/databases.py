@@ -1,0 +1,93 @@
+"""What each database has of its own: who waits for a lock, how a connection is cut, levels of isolation."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from django.db import OperationalError, connection
+
+LEVELS = {
+    "postgresql": ("read committed", "repeatable read", "serializable"),
+    "mysql": ("read committed", "repeatable read"),
+    "sqlite": ("immediate",),
+}
+LOOKS_AFTER = {"postgresql": 0.01, "mysql": 0.03, "sqlite": 0.05}
+"""Seconds without a sign of a statement, until the database is asked whether it waits for a lock."""
+
+
+def prepare(worker: Any, isolation: str) -> None:
+    """Set up the connection of a worker that was opened a moment ago."""
+    statements = {
+        "postgresql": [
+            f"SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL {isolation}",
+            "SET deadlock_timeout = '20ms'",
+            "SET synchronous_commit = off",
+        ],
+        "mysql": [f"SET SESSION TRANSACTION ISOLATION LEVEL {isolation}"],
+        "sqlite": ["PRAGMA synchronous = OFF"],
+    }
+    with worker.cursor() as cursor:
+        for statement in statements[worker.vendor]:
+            cursor.execute(statement)
+
+
+def session_number(worker: Any) -> int | None:
+    """Return by which number the server knows the connection of a worker."""
+    driver = worker.connection
+    if driver is None or worker.vendor == "sqlite":
+        return None
+    return driver.info.backend_pid if worker.vendor == "postgresql" else driver.thread_id()
+
+
+def is_waiting_for_lock(number: int | None) -> bool:
+    """Ask the server whether a connection waits for a lock; called in the main thread."""
+    if number is None:
+        return False
+    if connection.vendor == "postgresql":
+        return bool(
+            _ask("SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'", number)
+        )
+    # What `information_schema.innodb_trx` says may be a tenth of a second old; this is not.
+    [(_, _, status)] = _ask("SHOW ENGINE INNODB STATUS")
+    transactions = status.split("---TRANSACTION")
+    return any("LOCK WAIT" in one and f"thread id {number}," in one for one in transactions)
+
+
+def cut(worker: Any) -> None:
+    """End a connection from outside, and wait until the server has rolled back what it was doing.
+
+    SQLite has no connection to cut. There it is an error of input or output, by which it rolls back.
+    """
+    if worker.vendor == "sqlite":
+        worker.connection.rollback()
+        return
+    number = session_number(worker)
+    if number is None:
+        return
+    other = worker.copy()
+    try:
+        with other.cursor() as cursor:
+            if worker.vendor == "postgresql":
+                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
+                return
+            cursor.execute(f"KILL CONNECTION {number:d}")
+            for _ in range(500):
+                cursor.execute("SELECT 1 FROM information_schema.processlist WHERE id = %s", [number])
+                if not cursor.fetchall():
+                    return
+                time.sleep(0.005)
+            raise TimeoutError("MariaDB does not end the connection.")
+    finally:
+        other.close()
+
+
+def lost() -> OperationalError:
+    """Return what a driver raises when the answer to a statement does not arrive."""
+    return OperationalError("the connection was lost")
+
+
+def _ask(sql: str, *parameters: Any) -> Any:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchall()

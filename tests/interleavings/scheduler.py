@@ -1,0 +1,284 @@
+"""Lets two operations go on in turn, one statement at a time, each in a thread with a connection of its own.
+
+A worker stops before each statement, before BEGIN, COMMIT and ROLLBACK and before the return to autocommit.
+Only one is let go at a time, and the next only after it stopped again, ended, or waits for the other's lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from queue import SimpleQueue
+from typing import Any
+
+from django.db import connection, connections
+from django.db.backends.signals import connection_created
+
+from tests.interleavings import databases
+from tests.interleavings.steps import EVERYTHING, Step, Transaction
+
+IDLE, WAITING, RUNNING, BLOCKED = "idle", "waiting", "running", "blocked"
+CUT_BEFORE, CUT_AFTER, DIED = "cut before", "cut after", "died after"
+CRASHES = (CUT_BEFORE, CUT_AFTER, DIED)
+_PATIENCE = 20.0
+
+Choose = Callable[[dict[int, Step]], int]
+
+
+class DiedError(BaseException):
+    """The process is gone: nothing after this line is carried out."""
+
+
+class StuckError(Exception):
+    """Nobody goes on and nobody waits for a lock: the scheduler has lost track."""
+
+
+@dataclass(frozen=True)
+class Crash:
+    """What happens at one of the boundaries of one operation."""
+
+    worker: int
+    number: int
+    kind: str
+
+
+@dataclass
+class Run:
+    """What happened in one run."""
+
+    trace: list[tuple[int, Step]] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)
+    ended_at: dict[int, int] = field(default_factory=dict)
+    """How long the trace was when an operation ended, by worker."""
+    blocked: int = 0
+    crash: Crash | None = None
+    has_crashed: bool = False
+
+    def first_step_of(self, worker: int) -> int:
+        return next((at for at, (number, _) in enumerate(self.trace) if number == worker), len(self.trace))
+
+
+class Worker:
+    """A thread, its connection, and where it stopped."""
+
+    def __init__(self, number: int, isolation: str, changed: threading.Condition) -> None:
+        self.number = number
+        self.state = IDLE
+        self.step: Step | None = None
+        self.result: Any = None
+        self.count = 0
+        self.crash: Crash | None = None
+        self.has_crashed = self.is_dead = False
+        self.transaction = Transaction(isolation)
+        self.session_number: int | None = None
+        self._is_watched = False
+        self._cut_connection: Any = None
+        self._changed = changed
+        self._go = threading.Semaphore(0)
+        self._tasks: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def start(self, task: Callable[[], Any], crash: Crash | None) -> None:
+        self.crash, self.count, self.has_crashed, self.is_dead = crash, 0, False, False
+        self.state = RUNNING
+        self._tasks.put(task)
+
+    def let_go(self) -> None:
+        self.state = RUNNING
+        self._go.release()
+
+    def stop(self) -> None:
+        self._tasks.put(None)
+        self._thread.join(_PATIENCE)
+
+    def _work(self) -> None:
+        own: Any = connections["default"]
+        self._watch(own)
+        while (task := self._tasks.get()) is not None:
+            own.ensure_connection()
+            self.session_number = databases.session_number(own)
+            self.transaction.finish()
+            self._is_watched = True
+            try:
+                self.result = task()
+            except DiedError:
+                self.result = None
+            except BaseException as error:  # noqa: BLE001 - it is judged by the main thread
+                self.result = error
+            self._is_watched = False
+            if self.has_crashed:
+                self._throw_away(own)
+            self._arrive(IDLE)
+        own.close()
+
+    def _throw_away(self, own: Any) -> None:
+        own.in_atomic_block = own.needs_rollback = own.closed_in_transaction = False
+        own.savepoint_ids, own.run_on_commit = [], []
+        own.close()
+
+    def _arrive(self, state: str) -> None:
+        with self._changed:
+            self.state = state
+            self._changed.notify_all()
+
+    def _watch(self, own: Any) -> None:
+        def created(connection: Any, **_: Any) -> None:
+            if connection is own:
+                databases.prepare(own, self.transaction.isolation)
+
+        self._created = created
+        connection_created.connect(created)
+        own.execute_wrappers.append(self._statement)
+        own.connect = partial(self._unwatched, own.connect)
+        own._commit = partial(self._end, own, "COMMIT", own._commit)
+        own._rollback = partial(self._end, own, "ROLLBACK", own._rollback)
+        own._set_autocommit = partial(self._autocommit, own, own._set_autocommit)
+
+    def _unwatched(self, act: Callable[[], Any]) -> Any:
+        was, self._is_watched = self._is_watched, False
+        try:
+            return act()
+        finally:
+            self._is_watched = was
+            self.session_number = databases.session_number(connections["default"])
+
+    def _statement(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        own = context["connection"]
+        act = partial(execute, sql, params, many, context)
+        result = self._boundary(own, self.transaction.step(str(sql)), act)
+        if str(sql).startswith("BEGIN"):
+            self.transaction.begin()
+        return result
+
+    def _end(self, own: Any, text: str, act: Callable[[], Any]) -> Any:
+        if own.connection is None:
+            return act()
+        try:
+            return self._boundary(own, self.transaction.end(text), act)
+        finally:
+            self.transaction.finish()
+
+    def _autocommit(self, own: Any, act: Callable[[bool], Any], autocommit: bool) -> Any:
+        # To PostgreSQL the driver sends BEGIN with the first statement, and to SQLite it is one.
+        result = self._boundary(own, Step("AUTOCOMMIT" if autocommit else "BEGIN"), partial(act, autocommit))
+        if not autocommit:
+            self.transaction.begin()
+        return result
+
+    def _boundary(self, own: Any, step: Step, act: Callable[[], Any]) -> Any:
+        if not self._is_watched or (
+            self._cut_connection is not None and own.connection is self._cut_connection
+        ):
+            return act()
+        if self.is_dead:
+            raise DiedError
+        self.step = step
+        self._arrive(WAITING)
+        self._go.acquire()
+        number, self.count = self.count, self.count + 1
+        kind = self.crash.kind if self.crash is not None and self.crash.number == number else None
+        if kind == CUT_BEFORE:
+            self._cut(own)
+            if own.vendor == "sqlite":
+                raise databases.lost()
+        result = act()
+        self.transaction.note(step)
+        if kind in (CUT_AFTER, DIED):
+            self._cut(own)
+            if kind == DIED:
+                self.is_dead = True
+                raise DiedError
+            raise databases.lost()
+        return result
+
+    def _cut(self, own: Any) -> None:
+        self.has_crashed = True
+        if own.vendor != "sqlite":
+            self._cut_connection = own.connection
+        self._is_watched, was = False, self._is_watched
+        databases.cut(own)
+        self._is_watched = was
+
+
+class Scheduler:
+    """Two workers, and who of them goes on."""
+
+    def __init__(self, isolation: str) -> None:
+        self._changed = threading.Condition()
+        self._were_waiting: set[int] = set()
+        self.workers = [Worker(number, isolation, self._changed) for number in range(2)]
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.stop()
+
+    def run(self, tasks: Sequence[Callable[[], Any]], choose: Choose, crash: Crash | None = None) -> Run:
+        """Carry out both tasks in the order that is chosen."""
+        run = Run(crash=crash)
+        with self._changed:
+            for worker, task in zip(self.workers, tasks, strict=True):
+                worker.start(task, crash if crash is not None and crash.worker == worker.number else None)
+            while True:
+                self._settle(run)
+                ready = self._ready(run)
+                if not ready:
+                    break
+                chosen = choose(ready)
+                run.trace.append((chosen, ready[chosen]))
+                self.workers[chosen].let_go()
+        run.results = [worker.result for worker in self.workers]
+        run.has_crashed = any(worker.has_crashed for worker in self.workers)
+        return run
+
+    def _ready(self, run: Run) -> dict[int, Step]:
+        waiting = {w.number: w.step for w in self.workers if w.state == WAITING and w.step is not None}
+        # SQLite: it would only ask again and again whether the other one has ended its transaction.
+        would_wait = {
+            number
+            for number, step in waiting.items()
+            if connection.vendor == "sqlite"
+            and (
+                step.locks == EVERYTHING or (step.publishes and not self.workers[number].transaction.is_open)
+            )
+            and self.workers[1 - number].transaction.is_open
+            and self.workers[1 - number].state != IDLE
+        }
+        if would_wait and would_wait != self._were_waiting:
+            run.blocked += 1
+        self._were_waiting = would_wait
+        return {number: step for number, step in waiting.items() if number not in would_wait}
+
+    def _settle(self, run: Run) -> None:
+        """Wait until each worker has stopped, ended or waits for a lock of the other one."""
+        # If it waited for a lock, it may have got it by what the other one just did.
+        for worker in self._in_state(BLOCKED):
+            worker.state = RUNNING
+        self._wait_for_signs()
+        for worker in self._in_state(RUNNING):
+            worker.state = BLOCKED
+            run.blocked += 1
+        for worker in self._in_state(IDLE):
+            run.ended_at.setdefault(worker.number, len(run.trace))
+
+    def _wait_for_signs(self) -> None:
+        pause, waited = databases.LOOKS_AFTER[connection.vendor], 0.0
+        blocked: set[int] = set()
+        while running := self._in_state(RUNNING):
+            unsettled = [worker for worker in running if worker.number not in blocked]
+            # If both wait for each other, the database ends one of them.
+            if not unsettled and self._in_state(WAITING):
+                return
+            if self._changed.wait(pause):
+                continue
+            waited += pause
+            if waited > _PATIENCE:
+                raise StuckError([(worker.state, worker.step) for worker in self.workers])
+            blocked |= {
+                worker.number for worker in unsettled if databases.is_waiting_for_lock(worker.session_number)
+            }
+
+    def _in_state(self, state: str) -> list[Worker]:
+        return [worker for worker in self.workers if worker.state == state]

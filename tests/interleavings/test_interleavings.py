@@ -1,0 +1,99 @@
+"""The short form for CI: a sample of the pairs on one database, and the errors that must be found."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from django.db import connection
+
+from tests.interleavings.campaign import Campaign, Size, all_pairs, sample
+from tests.interleavings.databases import LEVELS
+from tests.interleavings.defects import DEFECTS, seeded
+from tests.interleavings.operations import OPERATIONS
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("as_in_production")]
+
+SEED = int(os.environ.get("INTERLEAVINGS_SEED") or 1)
+PAIRS = {"sqlite": 30, "postgresql": 2, "mysql": 2}
+SHORT = Size(orders=8, crashes=3, seed=SEED)
+BY_NAME = {operation.name: operation for operation in OPERATIONS}
+CORE = ("refresh", "refresh, older token", "revoke, by the client")
+
+# What finds each error, and with which pair.
+FOUND_BY = {
+    "the UPDATE has no condition": ("refresh", "refresh", "the_current_token_is_held"),
+    "checked before it is written": ("refresh", "refresh", "the_current_token_is_held"),
+    "a rotation does not look at the revocation": (
+        "refresh",
+        "revoke, by the client",
+        "a_revoked_session_gives_no_token",
+    ),
+    "answered before the COMMIT": ("refresh", "introspect a refresh token", "the_current_token_is_held"),
+    "judged without a second reading": ("refresh", "refresh", "answers_are_promised"),
+    "after an uncertain COMMIT the rotation is not recognised": (
+        "refresh",
+        "introspect a refresh token",
+        "events_are_reported_once",
+    ),
+    "a revocation ends what has ended": (
+        "refresh, older token",
+        "refresh, older token",
+        "each_reuse_ends_one_session",
+    ),
+    "a reuse is answered, and nothing ends": (
+        "refresh",
+        "refresh, older token",
+        "each_reuse_ends_one_session",
+    ),
+    "the end of a session is not reported": ("refresh", "revoke, by the client", "events_are_reported_once"),
+}
+
+
+def pairs_of(*names):
+    return all_pairs([BY_NAME[name] for name in names])
+
+
+def level_of_isolation():
+    return LEVELS[connection.vendor][0]
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_no_order_of_two_operations_breaks_anything(place):
+    levels = LEVELS[connection.vendor]
+    if place >= len(levels):
+        pytest.skip("the database has fewer levels of isolation")
+    chosen = sample(all_pairs(), PAIRS[connection.vendor], seed=SEED + place)
+
+    with Campaign(levels[place]) as campaign:
+        counts = campaign.try_all([*pairs_of(*CORE[:2]), *chosen], SHORT)
+
+    print(connection.vendor, levels[place], counts)
+    assert (counts.violations, counts.examples) == (0, [])
+    assert counts.interleavings > counts.pairs
+    assert counts.crashes > 0
+
+
+# Once is enough, but SQLite lets nobody in between a check and a write within one transaction.
+ON_SERVERS = ("checked before it is written",)
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_every_seeded_error_is_found(defect):
+    if (connection.vendor == "sqlite") is (defect in ON_SERVERS):
+        pytest.skip("it is found on another database")
+    first, second, invariant = FOUND_BY[defect]
+    pair = (BY_NAME[first], BY_NAME[second])
+
+    with Campaign(level_of_isolation()) as campaign, seeded(defect):
+        counts = campaign.try_pair(pair, Size(orders=20, crashes=40))
+
+    assert invariant in counts.found, counts.found
+
+
+def test_a_statement_that_waits_for_a_lock_is_recognised():
+    with Campaign(level_of_isolation()) as campaign:
+        counts = campaign.try_pair(pairs_of("refresh")[0], Size(orders=12, crashes=0))
+
+    assert counts.blocked > 0
+    assert counts.violations == 0
