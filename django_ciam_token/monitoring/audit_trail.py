@@ -120,6 +120,9 @@ def event_of(
 
 
 def _issued(*, session: RefreshToken | None, client: Client, user: Any, caller: Caller, **_: Any) -> None:
+    if session is None and user is None:
+        # A machine asks again whenever its token has expired. Its requests write nothing; the log has them.
+        return
     user_id = None if user is None else user.pk
     record(event_of(EventType.ISSUED, session=session, client=client, user_id=user_id, caller=caller))
 
@@ -166,7 +169,7 @@ def _sessions_revoked(
 
 
 def _access_token_revoked(*, session_id: uuid.UUID | None, client: Client, caller: Caller, **_: Any) -> None:
-    # A token without a session is a machine's, or was recorded one by one when it was issued.
+    # Without a session there is nothing to count by, and each such revocation is a row of its own anyway.
     if session_id is None or _of_session.take(session_id):
         reason = "access_token"
         record(

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the code that is the first to read bytes from outside.
 
-Each input goes to the parser of refresh tokens, of client credentials or of forms. If a parser raises
-something that is not an error answer, the run ends with an error.
+Each input goes to the parser of refresh tokens, of authorization codes, of client credentials or of forms. If
+a parser raises something that is not an error answer, the run ends with an error.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["django_ciam_token"]):
-    from django_ciam_token.crypto import refresh_token_string
+    from django_ciam_token.crypto import authorization_code_string, refresh_token_string
 
 import django
 
@@ -26,6 +26,8 @@ KEYS = (
     refresh_token_string.TokenKey(b"m" * 32, b"d" * 32),
     refresh_token_string.TokenKey(b"n" * 32, b"e" * 32),
 )
+
+CODE_KEYS = (authorization_code_string.CodeKey(b"m" * 32), authorization_code_string.CodeKey(b"n" * 32))
 
 
 def read_token(data: bytes) -> None:
@@ -44,6 +46,24 @@ def read_token(data: bytes) -> None:
         except refresh_token_string.NotGenuine:
             continue
         raise AssertionError("a forged token was accepted as genuine")
+
+
+def read_code(data: bytes) -> None:
+    """The same for codes, of any length: what the MAC covers ends with a nonce."""
+    dressed = (
+        authorization_code_string.PREFIX
+        + base64.urlsafe_b64encode(data.ljust(112, b"\0")).rstrip(b"=").decode()
+    )
+    for text in (
+        data.decode("utf-8", "surrogateescape"),
+        authorization_code_string.PREFIX + data.decode("latin-1"),
+        dressed,
+    ):
+        try:
+            authorization_code_string.authenticate(text, CODE_KEYS)
+        except refresh_token_string.NotGenuine:
+            continue
+        raise AssertionError("a forged code was accepted as genuine")
 
 
 def read_credentials(data: bytes) -> None:
@@ -68,7 +88,7 @@ def read_form(data: bytes) -> None:
     assert all(dict(parameters).values())
 
 
-READERS = (read_token, read_credentials, read_form)
+READERS = (read_token, read_code, read_credentials, read_form)
 
 
 def read(data: bytes) -> None:

@@ -7,7 +7,8 @@ from collections import OrderedDict
 from datetime import timedelta
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
 
 from django_ciam_token import signals
 from django_ciam_token.api import RevocationReason, issue_tokens, revoke_sessions, rotate_client_secret
@@ -53,6 +54,19 @@ def test_a_machines_event_names_no_user(machine):
     issue_tokens(client=machine)
 
     assert SecurityEvent.objects.get().user_id == ""
+
+
+def test_client_credentials_write_nothing_and_are_logged(machine, traces):
+    form = {"grant_type": "client_credentials", "scope": "profile"}
+    form |= {"client_id": machine.client_id, "client_secret": machine.plain_secret}
+    assert post_form(form).status_code == 200
+
+    with CaptureQueriesContext(connection) as queries:
+        assert post_form(form).status_code == 200
+
+    assert [query["sql"].split()[0] for query in queries] == ["SELECT"]
+    assert events() == []
+    assert len(logged(traces, "issued")) == 2
 
 
 def test_tokens_without_a_session_are_also_an_event(user, web_client):
