@@ -7,13 +7,13 @@ import os
 from contextlib import closing
 from dataclasses import replace
 
-from benchmarks import growth, protected, report
+from benchmarks import first_tokens, growth, protected, report
 from benchmarks.comparison import FULL, QUICK, compare
 from benchmarks.databases import DatabaseServer, MariaDB, PostgreSQL, SQLite
 from benchmarks.purge import purge
 from benchmarks.servers import SERVERS
 
-PARTS = ("comparison", "protected-views", "growth", "churn", "purge")
+PARTS = ("comparison", "first-tokens", "protected-views", "growth", "churn", "purge")
 
 
 def main() -> None:
@@ -47,6 +47,11 @@ def main() -> None:
         if "comparison" in parts:
             measured = compare(databases, plan, servers=servers, threads=arguments.threads)
             print(report.comparison(measured), flush=True)
+        if isinstance(databases, PostgreSQL) and "first-tokens" in parts:
+            first = first_tokens.QUICK if arguments.quick else first_tokens.FULL
+            if arguments.rounds:
+                first = replace(first, rounds=arguments.rounds)
+            print(first_tokens.begin(databases, first), flush=True)
         if isinstance(databases, PostgreSQL) and "protected-views" in parts:
             views = protected.QUICK if arguments.quick else protected.FULL
             if arguments.rounds:

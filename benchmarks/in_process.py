@@ -1,9 +1,10 @@
 """One site in a process of its own that answers requests without a server in front, and says what they cost.
 
-    python -m benchmarks.in_process SITE SESSIONS
+    python -m benchmarks.in_process SITE MODULE [SESSIONS]
 
-It reads lines of JSON, ``["checked", 300]``, and answers each with the CPU time and the time of so many
-requests. Without sockets, what differs between the sites is not lost among what they share.
+MODULE is one of the site's: its URLs, and the requests by what they measure. It reads lines of
+JSON, ``["checked", 300]``, and answers each with the CPU time and the time of so many requests. Without
+sockets, what differs between the sites is not lost among what they share.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ def bearer(token: str) -> dict[str, str]:
     return {"HTTP_AUTHORIZATION": f"Bearer {token}"}
 
 
-def main(site: str, sessions: str) -> None:
+def main(site: str, module: str, sessions: str = "0") -> None:
     """Prepare the site, and measure whatever is asked for."""
     import django
     from django.conf import settings
 
-    settings.ROOT_URLCONF = f"benchmarks.sites.{site}.protected"
+    settings.ROOT_URLCONF = f"benchmarks.sites.{site}.{module}"
     django.setup()
     from django.core.handlers.wsgi import WSGIHandler
     from django.core.management import call_command
@@ -72,7 +73,8 @@ def environments(target: dict[str, Any], number: int) -> list[dict[str, Any]]:
     headers: Iterator[dict[str, str]] = itertools.cycle(
         fresh(number) if fresh else target.get("headers", [{}])
     )
-    forms = itertools.cycle(target.get("forms", [""]))
+    fresh_forms = target.get("fresh_forms")
+    forms = itertools.cycle(fresh_forms(number) if fresh_forms else target.get("forms", [""]))
     return [
         {
             "REQUEST_METHOD": "POST" if form else "GET",

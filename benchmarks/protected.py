@@ -6,22 +6,15 @@ hundred requests, in another order each time, and what is compared is their CPU 
 
 from __future__ import annotations
 
-import json
-import random
-import statistics
-import subprocess
-import sys
-import tempfile
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from benchmarks.databases import PostgreSQL
+from benchmarks.processes import Process, quotient, take_turns
 from benchmarks.report import milliseconds, table
-from benchmarks.servers import ROOT, Server, environment_of
+from benchmarks.servers import Server
 
 _MD5: Final = {"BENCHMARK_HASHER": "md5"}
 _SITES: Final = (
@@ -54,68 +47,18 @@ QUICK: Final = Plan(rounds=1, requests=20, sizes=(1_000, 5_000))
 FULL: Final = Plan(rounds=15, requests=200, sizes=(10_000, 1_000_000, 10_000_000))
 
 
-class Process:
-    """A site that waits for orders."""
-
-    def __init__(self, stack: ExitStack, databases: PostgreSQL, server: Server, sessions: int = 0) -> None:
-        name = f"benchmark_protected_{server.name}_{sessions}"
-        databases.create(name)
-        stack.callback(databases.drop, name)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.in_process", server.site, str(sessions)],
-            cwd=ROOT,
-            env=environment_of(server, databases.url(name), folder),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        stack.callback(self._end)
-        self.label = server.label
-        self.queries: Mapping[str, int] = self._answer()
-        self.measured: dict[str, list[dict[str, float]]] = defaultdict(list)
-
-    def measure(self, name: str, requests: int) -> None:
-        """Let it answer so many requests."""
-        assert self._process.stdin is not None
-        print(json.dumps([name, requests]), file=self._process.stdin, flush=True)
-        self.measured[name].append(self._answer())
-
-    def median(self, name: str, figure: str) -> float:
-        """Return the median over the rounds, in seconds for a request."""
-        return statistics.median(run[figure] for run in self.measured[name])
-
-    def _answer(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"a site ended with {self._process.wait()}")
-        return json.loads(line)
-
-    def _end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
-
-
 def protect(postgresql: PostgreSQL, plan: Plan) -> str:
     """Measure all sites in turns, and ours with more and more sessions; return the tables."""
     with ExitStack() as stack:
-        sites = {server.name: Process(stack, postgresql, server) for server in _SITES}
+        sites = {server.name: Process(stack, postgresql, server, "protected") for server in _SITES}
         turns = [(site, name) for site in sites.values() for name in site.queries]
-        _take_turns(turns, plan)
+        take_turns(turns, rounds=plan.rounds, requests=plan.requests)
     compared = _compared(sites, turns)
     with ExitStack() as stack:
-        sizes = {size: Process(stack, postgresql, _SITES[0], size) for size in plan.sizes}
-        _take_turns([(site, "spread") for site in sizes.values()], plan)
+        sizes = {size: Process(stack, postgresql, _SITES[0], "protected", size) for size in plan.sizes}
+        spread = [(site, "spread") for site in sizes.values()]
+        take_turns(spread, rounds=plan.rounds, requests=plan.requests)
     return f"{compared}\n\n{_grown(sizes)}"
-
-
-def _take_turns(turns: list[tuple[Process, str]], plan: Plan) -> None:
-    for number in range(plan.rounds):
-        for site, name in random.sample(turns, len(turns)):
-            site.measure(name, plan.requests)
-        print(f"  round {number + 1} of {plan.rounds}", flush=True)
 
 
 def _compared(sites: Mapping[str, Process], turns: list[tuple[Process, str]]) -> str:
@@ -131,7 +74,7 @@ def _compared(sites: Mapping[str, Process], turns: list[tuple[Process, str]]) ->
     ratios = []
     for mine, peer, theirs, aim in _RATIOS:
         pair = sites["ours"].measured[mine], sites[peer].measured[theirs]
-        quotients = [_quotient(*pair, figure) for figure in ("cpu", "time")]
+        quotients = [quotient(*pair, figure) for figure in ("cpu", "time")]
         ratios.append([f"{mine} / {sites[peer].label}: {theirs}", *quotients, f"{aim:.2g}"])
     return "\n\n".join(
         (
@@ -147,16 +90,8 @@ def _grown(sizes: Mapping[int, Process]) -> str:
         [
             f"{size:,}",
             *(milliseconds(site.median("spread", figure)) for figure in ("cpu", "time")),
-            *(_quotient(site.measured["spread"], smallest, figure) for figure in ("cpu", "time")),
+            *(quotient(site.measured["spread"], smallest, figure) for figure in ("cpu", "time")),
         ]
         for size, site in sizes.items()
     ]
     return table(["sessions", "CPU ms", "ms", "CPU, grown", "time, grown"], rows)
-
-
-def _quotient(ours: list[dict[str, float]], theirs: list[dict[str, float]], figure: str) -> str:
-    """Divide round by round; return the median and the range of the middle half of the rounds."""
-    quotients = sorted(a[figure] / b[figure] for a, b in zip(ours, theirs, strict=True))
-    aside = len(quotients) // 4
-    median = statistics.median(quotients)
-    return f"{median:.2f} ({quotients[aside]:.2f} to {quotients[-1 - aside]:.2f})"

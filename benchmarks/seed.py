@@ -13,7 +13,12 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlencode
+
+CODE_VERIFIER: Final = "v" * 43
+CODE_CHALLENGE: Final = "7w_YNF9DSfIdPf_pRjSq646_kPr-2-o9NAl16JGghdM"
+REDIRECT_URI: Final = "https://app.example.com/callback"
 
 
 def main(site: str, chains: str, path: str, sessions: str = "0") -> None:
@@ -46,6 +51,32 @@ def form(client_id: str, client_secret: str) -> dict[str, str]:
         "suffix": "",
         "token_pattern": '"refresh_token": ?"([^"]+)"',
     }
+
+
+def exchange_form(client_id: str, client_secret: str, code: str) -> str:
+    """Return the body of an exchange."""
+    return urlencode(
+        {
+            "grant_type": "authorization_code",
+            "client_id": client_id,
+            "client_secret": client_secret,
+            "code": code,
+            "redirect_uri": REDIRECT_URI,
+            "code_verifier": CODE_VERIFIER,
+        }
+    )
+
+
+def credentials_form(client_id: str, client_secret: str) -> str:
+    """Return the body of a request for client credentials."""
+    return urlencode(
+        {
+            "grant_type": "client_credentials",
+            "client_id": client_id,
+            "client_secret": client_secret,
+            "scope": "profile",
+        }
+    )
 
 
 def _look(target: dict[str, Any], token: str) -> dict[str, Any]:

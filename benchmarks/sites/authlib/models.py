@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from authlib.oauth2.rfc6749 import ClientMixin, TokenMixin
+from authlib.oidc.core import AuthorizationCodeMixin
 from django.conf import settings
 from django.db import models
 
@@ -16,6 +17,8 @@ class OAuth2Client(models.Model, ClientMixin):
     client_id = models.CharField(max_length=48, unique=True)
     client_secret = models.CharField(max_length=48)
     scope = models.TextField(default="")
+    user_id = None
+    """Nobody in particular has registered it."""
 
     def get_client_id(self) -> str:
         """Return the client_id."""
@@ -34,14 +37,14 @@ class OAuth2Client(models.Model, ClientMixin):
         return method == "client_secret_post"
 
     def check_grant_type(self, grant_type: str) -> bool:
-        """Allow refreshing."""
-        return grant_type == "refresh_token"
+        """Allow all that is measured."""
+        return grant_type in ("refresh_token", "authorization_code", "client_credentials")
 
 
 class OAuth2Token(models.Model, TokenMixin):
     """An access token and its refresh token; a new row for every refresh."""
 
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE)
     client_id = models.CharField(max_length=48, db_index=True)
     token_type = models.CharField(max_length=40)
     access_token = models.TextField()
@@ -62,3 +65,39 @@ class OAuth2Token(models.Model, TokenMixin):
     def get_expires_in(self) -> int:
         """Return the access token's lifetime in seconds."""
         return self.expires_in
+
+
+class OAuth2Code(models.Model, AuthorizationCodeMixin):
+    """An authorization code, until it is exchanged."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    client_id = models.CharField(max_length=48, db_index=True)
+    code = models.CharField(max_length=120, unique=True)
+    redirect_uri = models.TextField(default="")
+    scope = models.TextField(default="")
+    nonce = models.TextField(default="")
+    auth_time = models.IntegerField(default=time.time)
+    code_challenge = models.TextField(default="")
+    code_challenge_method = models.CharField(max_length=48, default="")
+
+    def get_redirect_uri(self) -> str:
+        """Return where it was sent."""
+        return self.redirect_uri
+
+    def get_scope(self) -> str:
+        """Return the scope."""
+        return self.scope
+
+    def get_nonce(self) -> str:
+        """Return the nonce."""
+        return self.nonce
+
+    def get_auth_time(self) -> int:
+        """Return when the user signed in."""
+        return self.auth_time
+
+    def get_acr(self) -> None:
+        """Say nothing."""
+
+    def get_amr(self) -> None:
+        """Say nothing."""

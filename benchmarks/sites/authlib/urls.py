@@ -16,7 +16,8 @@ from joserfc.jwk import KeySet, RSAKey
 
 from benchmarks.sites.authlib.models import OAuth2Client, OAuth2Token
 
-_KEYS = KeySet([RSAKey.import_key(settings.PRIVATE_KEY_PEM, {"kid": "1", "use": "sig", "alg": "RS256"})])
+KEY = RSAKey.import_key(settings.PRIVATE_KEY_PEM, {"kid": "1", "use": "sig", "alg": "RS256"})
+_KEYS = KeySet([KEY])
 
 
 class Generator(JWTBearerTokenGenerator):  # type: ignore[misc]

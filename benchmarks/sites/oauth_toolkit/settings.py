@@ -9,7 +9,7 @@ OAUTH2_PROVIDER = {
     "OIDC_ENABLED": True,
     "OIDC_RSA_PRIVATE_KEY": PRIVATE_KEY_PEM,
     "OIDC_ISS_ENDPOINT": "https://id.example.com/o",
-    "SCOPES": {"openid": "Sign you in"},
+    "SCOPES": {"openid": "Sign you in", "profile": "Read your profile"},
     "ROTATE_REFRESH_TOKEN": True,
     "REFRESH_TOKEN_REUSE_PROTECTION": True,
     # Ours also has a grace period of 30 s. Without one, this could not answer a client that asks twice.
