@@ -23,16 +23,24 @@ from django_ciam_token.concealed import Form
 PARAMETER: Final = "ciam_request"
 _KEPT: Final = "django_ciam_token_request"
 _SECONDS_KEPT: Final = 3_600
+LONGEST_ADDRESS: Final = 6_000
+"""What servers accept in any case; where no login page has to judge it."""
 # With room for a host in front of it.
 _LONGEST_PATH: Final = 1_800
 _KEY: Final = re.compile(r"[a-z0-9]{16,64}")
 
 
-def path_of(http: HttpRequest, parameters: Form) -> str:
-    """Return the path at which this request goes on as a GET."""
+def path_of(http: HttpRequest, parameters: Form, *, longest: int = _LONGEST_PATH) -> str:
+    """Return the path at which this request goes on as a GET.
+
+    Args:
+        http: the request.
+        parameters: what it was sent with.
+        longest: how many characters the path may have; a longer request is kept.
+    """
     endpoint = escape_uri_path(http.path)
     path = f"{endpoint}?{urlencode(dict(parameters))}"
-    if len(path) <= _LONGEST_PATH:
+    if len(path) <= longest:
         return path
     key = _keep(dict(parameters))
     # Sessions that are cookies have no short key.

@@ -66,6 +66,10 @@ class AuthorizationView(PageView):
                 self._forget_mark(http, request, response)
             return response
 
+    def require_destination(self, sent: Sent) -> None:
+        """Check that the request is one of an application: other sites could have anything kept."""
+        find_destination(sent)
+
     def _go_on(
         self, http: HttpRequest, request: AuthorizationRequest, *, decision: str | None, seal: str | None
     ) -> HttpResponse:

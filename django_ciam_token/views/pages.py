@@ -23,7 +23,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect, requires_csrf_token
 from django.views.generic import View
 
-from django_ciam_token.authorization.continuation import PARAMETER, kept_parameters, path_of
+from django_ciam_token.authorization.continuation import LONGEST_ADDRESS, PARAMETER, kept_parameters, path_of
 from django_ciam_token.authorization.errors import PageError
 from django_ciam_token.authorization.parameters import Sent, parse, unreadable
 from django_ciam_token.authorization.response import redirect
@@ -101,7 +101,8 @@ class PageView(View):
             return HttpResponse()  # Link checkers and prefetching change nothing.
         if _came_without_cookies(http):
             known = Form({name: sent.values[name] for name in sent.values if name in self.known})
-            return redirect(http, path_of(http, known))
+            self.require_destination(sent)
+            return redirect(http, path_of(http, known, longest=LONGEST_ADDRESS))
         if DECISION in sent.values:
             return self._protected(http, sent)
         answer: Callable[[HttpRequest], HttpResponseBase] = requires_csrf_token(
@@ -121,6 +122,13 @@ class PageView(View):
             PageError: the answer is a page with an error.
         """
         raise NotImplementedError
+
+    def require_destination(self, sent: Sent) -> None:
+        """Check what must be right before a request is kept for somebody who has not been asked for anything.
+
+        Raises:
+            PageError: the answer is a page with an error.
+        """
 
     def _protected(self, http: HttpRequest, sent: Sent) -> HttpResponseBase:
         """Answer a button of the page, if Django's CSRF check finds that the user pressed it."""

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import time_machine
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
 from django.db import OperationalError
 from django.test import Client as Browser
 from django.utils import timezone
@@ -650,6 +651,26 @@ def test_a_form_that_another_site_sent_without_cookies_is_repeated_as_a_get(sign
 
     assert response.status_code == 303
     assert response["Location"] == url(application, prompt="none")
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept", "status"),
+    [
+        ({"state": "s" * 4_000}, 0, 303),
+        ({"state": "s" * 9_000}, 1, 303),
+        ({"state": "s" * 9_000, "client_id": "nobody"}, 0, 400),
+        ({"state": "s" * 9_000, "redirect_uri": "https://evil.example/"}, 0, 400),
+    ],
+)
+def test_other_sites_can_have_nothing_kept_but_long_requests_of_an_application(
+    browser, application, changes, kept, status
+):
+    form = parameters(application) | changes
+
+    response = post(browser, form, HTTP_SEC_FETCH_SITE="cross-site")
+
+    assert response.status_code == status
+    assert Session.objects.count() == kept
 
 
 @pytest.mark.parametrize("login_url", ["/sso?x=1", "https://sso.example.com/login", "admin:login"])
