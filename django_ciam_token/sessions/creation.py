@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Model
 
 from django_ciam_token.caller import Caller
@@ -16,6 +16,7 @@ from django_ciam_token.crypto.refresh_token_string import GenuineToken
 from django_ciam_token.database.local_time import after
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
+from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.models.refresh_token import NOT_EXCHANGED
 from django_ciam_token.sessions.auth_hash import session_auth_hash
@@ -86,6 +87,8 @@ def save_new(session: RefreshToken) -> None:
     A caller that rolls back a transaction around it has no session and must not hand out the token.
 
     Raises:
+        InvalidGrant: the user or the client was deleted a moment ago. In a transaction of the caller the
+            database may say so only at its COMMIT.
         TemporarilyUnavailable: the database refused.
     """
     using = write_database(RefreshToken)
@@ -97,7 +100,10 @@ def save_new(session: RefreshToken) -> None:
         with transaction.atomic(using=using):
             session.save(using=using, force_insert=True)
 
-    retry(write, using=using)
+    try:
+        retry(write, using=using)
+    except IntegrityError:
+        raise InvalidGrant(reason="user_or_client_deleted") from None
 
 
 def next_expiry(client: Client, *, issued_at: datetime, now: datetime) -> datetime:

@@ -6,13 +6,11 @@ import logging
 from datetime import datetime
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import IntegrityError
 
 from django_ciam_token.caller import Caller
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.crypto import authorization_code_string, site_keys
 from django_ciam_token.crypto.authorization_code_string import Binding
-from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import Client
 from django_ciam_token.sessions.creation import new_code_session, save_new
 from django_ciam_token.tokens.first_tokens import require_allowed
@@ -57,10 +55,7 @@ def issue_code(
     session, first = new_code_session(
         client=client, user=user, scope=scope, auth_time=auth_time, caller=caller, now=now
     )
-    try:
-        save_new(session)
-    except IntegrityError:
-        raise InvalidGrant(reason="user_or_client_deleted") from None
+    save_new(session)
     fields = {"client_id": client.client_id, "session_id": str(session.pk)}
     logger.info("Code issued to %s", client.client_id, extra={"event": "code_issued", **fields})
     binding = Binding(client_id=client.client_id, redirect_uri=redirect_uri, code_challenge=code_challenge)

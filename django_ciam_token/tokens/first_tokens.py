@@ -47,7 +47,7 @@ def issue_first_tokens(
         InvalidRequest: a user is missing, or one was given for a machine.
         InvalidScope: the scope is malformed, or wider than the client is allowed.
         UnauthorizedClient: the client is switched off.
-        InvalidGrant: the user is disabled, or the setting ``ISSUANCE_POLICY`` says no.
+        InvalidGrant: the user is disabled or was deleted, or the setting ``ISSUANCE_POLICY`` says no.
         ServerError: there is no usable signing key.
         TemporarilyUnavailable: the database refused.
     """
