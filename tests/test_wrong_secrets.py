@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client as Browser
 from django.test import override_settings
+from django.utils import timezone
 
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.keys import key_set
@@ -82,3 +85,13 @@ def test_without_any_key_a_forged_token_is_forged(web_client, token, refresh):
     forged = token[:-10] + ("A" if token[-10] != "A" else "B") + token[-9:]
 
     assert refresh(web_client, forged).status_code == 400
+
+
+def test_a_key_that_has_long_been_retired_says_nothing_about_the_secrets(token):
+    now = timezone.now()
+    SigningKey.objects.update(retired_at=now - timedelta(days=1))
+    with WRONG:
+        keys = key_set.current()
+
+        assert keys.undecryptable
+        keys.require_right_secrets(now)

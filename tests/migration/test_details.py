@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from datetime import timedelta
 from io import StringIO
@@ -25,7 +26,7 @@ from django.utils import timezone
 
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.database import retry
-from django_ciam_token.integrations import importing
+from django_ciam_token.integrations import importing, oauth_toolkit
 from django_ciam_token.models import Client, ForeignToken, RefreshToken
 from django_ciam_token.sessions.foreign import EndedToken, ForeignIdentity, formats
 from tests.factories import UserFactory
@@ -43,6 +44,9 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(not settings.HAS_BLACKLIST, reason="simplejwt stores nothing"),
 ]
+
+# Of "abc".
+ABC = hashlib.sha256(b"abc").hexdigest()
 
 
 @pytest.fixture
@@ -533,3 +537,10 @@ def test_more_tokens_take_more_batches_and_no_more_statements_in_each(site, user
     run_import(Toolkit())
     statements(1)
     assert statements(2) == statements(40)
+
+
+@pytest.mark.parametrize(
+    "row", [{"token": "abc"}, {"token": "abc", "token_checksum": ""}, {"token_checksum": ABC}]
+)
+def test_the_digest_of_a_toolkit_token_is_that_of_its_text_however_it_is_stored(row):
+    assert oauth_toolkit._digest(row).hex() == ABC
