@@ -18,6 +18,7 @@ from django_ciam_token.crypto import site_keys
 from django_ciam_token.database.retry import LostRace, read_rows, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, Consent
+from django_ciam_token.sessions.consents import has_consent
 
 logger = logging.getLogger("django_ciam_token")
 
@@ -32,10 +33,7 @@ def must_ask(request: AuthorizationRequest, user: AbstractBaseUser) -> bool:
     """
     if "consent" in request.prompt:
         return True
-    if not request.client.asks_consent:
-        return False
-    rows = Consent.objects.using(write_database(Consent)).filter(client=request.client, user_id=user.pk)
-    return not any(scopes.is_within(request.scope, consent.scopes) for consent in read_rows(rows))
+    return not has_consent(user_id=user.pk, client=request.client, scope=request.scope)
 
 
 def seal(request: AuthorizationRequest, user: AbstractBaseUser, login: Login) -> str:

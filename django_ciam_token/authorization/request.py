@@ -187,7 +187,7 @@ def _read_nonce(parameters: Form) -> str | None:
 def _read_code_challenge(parameters: Form, client: Client) -> str | None:
     challenge, method = parameters.get("code_challenge"), parameters.get("code_challenge_method")
     if challenge is None and method is None:
-        # RFC 9700 §2.1.1: whoever leaves it out of a request must not succeed.
+        # RFC 9700 §2.1.1: a request that leaves it out must not succeed.
         if client.must_use_pkce:
             raise InvalidRequest("this application must send a code_challenge", reason="pkce_required")
         return None

@@ -104,7 +104,7 @@ def _names_of_classes(middleware: str) -> set[str]:
 
 
 def _check_languages() -> Iterator[CheckMessage]:
-    """Check that an address does not depend on the language of whoever asks."""
+    """Check that an address is the same in every language."""
     paths = set()
     for language, _name in settings.LANGUAGES:
         with translation.override(language):

@@ -1,7 +1,7 @@
 """The authorization-code grant (RFC 6749 §4.1.3, RFC 7636, RFC 9700 §2.1.1).
 
 A code is generation zero of its session, and exchanging it is the session's first rotation. What a code is
-bound to is checked before the session is looked at: whoever intercepts a code can't lock its owner out.
+bound to is checked before the session is looked at: somebody who intercepts a code can't lock its owner out.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ logger = logging.getLogger("django_ciam_token")
 # The trail is kept for years, and some events can be caused by anyone. What is over these limits is only
 # logged. They are kept in the process, because the cache may be unavailable.
 _failures: Final = Allowance(at_once=300, every=6.0)
-# For each session: whoever has a token can replay it, or get and revoke as many access tokens as they like.
+# For each session: its holder can replay a token, or get and revoke as many access tokens as they like.
 _of_session: Final = Allowance(at_once=20, every=180.0)
 _left_out_is_logged: Final = Allowance(at_once=1, every=60.0)
 writer: Final = EventWriter()

@@ -69,7 +69,7 @@ class _Ended:
         rows = RefreshToken.objects.using(using).filter(revoked_at=None, expires_at__gt=self.at)
         rows = rows.filter(**{self.owner: self.instance.pk})
         if connections[using].in_atomic_block:
-            # Whoever ends one of them meanwhile waits, and finds it gone: the end is reported once.
+            # A request that ends one of them meanwhile waits and finds it gone: the end is reported once.
             rows = rows.select_for_update()
         # Equal keys are one object: a user has a few clients.
         same: dict[Any, Any] = {}

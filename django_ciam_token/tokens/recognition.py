@@ -41,7 +41,7 @@ def _access_token_or_foreign(token: Concealed, *, now: datetime) -> GenuineToken
     try:
         return access_tokens.verify(token, now=now)
     except InvalidToken:
-        # Whoever signs out with a token that has not been refreshed here yet must be signed out.
+        # A token that has not been refreshed here yet must also sign its user out.
         presented = foreign.resolve(token, now=now)
         if presented is None:
             raise

@@ -109,7 +109,7 @@ class AuthorizationView(PageView):
         if mark is None:
             return False
         if not mark.is_satisfied_by(present):
-            # Some login pages send whoever is signed in straight back: asking again would never end.
+            # Some login pages send a user who is signed in straight back: asking again would never end.
             raise LoginRequired("the user did not sign in again", reason="no_fresh_login")
         return True
 

@@ -224,7 +224,7 @@ def _read_form(http: HttpRequest, known: frozenset[str]) -> Sent:
 def _came_without_cookies(http: HttpRequest) -> bool:
     """Tell whether a browser kept its cookies back, because another site sent the form (SameSite=Lax).
 
-    Whoever is signed in here would seem not to be. The same as a GET brings them.
+    A user who is signed in here would seem not to be. The same request as a GET brings the cookies.
     """
     return http.method == "POST" and http.headers.get("Sec-Fetch-Site") == "cross-site"
 
