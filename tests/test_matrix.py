@@ -45,3 +45,21 @@ def test_nothing_is_run_twice():
     matrix = [*environments(), README]
 
     assert len(set(matrix)) == len(matrix) == 14
+
+
+def test_each_run_leaves_a_report_of_its_own():
+    """.ci/summary.py takes a test that no report has as run for one that never runs."""
+    tox = configparser.ConfigParser(interpolation=None)
+    tox.read(TOX_INI)
+    commands = [
+        command
+        for name in tox.sections()
+        for command in tox[name].get("commands", "").replace("\\\n", " ").splitlines()
+        if "pytest" in command
+    ]
+    reports = [(re.findall(r"--junitxml=(\S+)", command), command) for command in commands]
+
+    assert [command for found, command in reports if len(found) != 1] == []
+    for name in tox.sections():
+        of_one = re.findall(r"--junitxml=(\S+)", tox[name].get("commands", ""))
+        assert len(of_one) == len(set(of_one)), name
