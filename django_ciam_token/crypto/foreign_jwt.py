@@ -14,7 +14,7 @@ _LATEST_DATE: Final = 221_845_392_000
 
 
 def verify(
-    token: str, *, find_key: Callable[[str], Any], algorithm: str, audience: Any = None, issuer: Any = None
+    token: str, *, find_key: Callable[[Any], Any], algorithm: str, audience: Any = None, issuer: Any = None
 ) -> dict[str, Any]:
     """Return the claims of a JWT that another package issued, also if it has expired.
 
