@@ -15,7 +15,7 @@ from django.dispatch import Signal
 
 tokens_issued: Final = Signal()
 """First tokens were issued. Arguments: ``session`` (None without a refresh token), ``client``, ``user``,
-``caller``."""
+``caller``, ``is_recorded`` (whether the audit trail was written in the same transaction)."""
 
 # Caching, because this is the only signal that is sent often.
 tokens_refreshed: Final = Signal(use_caching=True)

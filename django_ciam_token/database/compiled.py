@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 from django.conf import settings
 from django.db import connections
 from django.db.models import Expression, Model, QuerySet
-from django.db.models.sql import UpdateQuery
+from django.db.models.sql import InsertQuery, UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
 
 from django_ciam_token.database.cursors import KeptCursors
@@ -43,6 +43,14 @@ class Slot(Expression):
     def converted(self, value: Any, connection: Any) -> Any:
         """Return the value as the driver gets it."""
         return value if self._field is None else self._field.get_db_prep_value(value, connection)
+
+
+class _Saved(Slot):
+    """A placeholder for the value of a field of a row that is saved."""
+
+    def converted(self, value: Any, connection: Any) -> Any:
+        """Return the value as the driver gets it; of a JSON field, None is NULL."""
+        return self._field.get_db_prep_save(value, connection)
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,32 @@ class Update(_Statement):
         query = cast("Any", rows.query).chain(UpdateQuery)
         query.add_update_values(changes)
         sql, parameters = query.get_compiler(using=using).as_sql()
+        return _Compiled(sql=sql, parameters=tuple(parameters))
+
+
+class Insert(_Statement):
+    """An INSERT of one row, whose key the database draws.
+
+    Args:
+        model: the model.
+    """
+
+    def __init__(self, model: type[Model]) -> None:
+        super().__init__()
+        self._model = model
+
+    def run(self, using: str, row: Model) -> None:
+        """Insert a row. Its key is not read back, and the instance stays as it is."""
+        connection, compiled = connections[using], self._compiled(using)
+        with self._cursors.cursor(connection) as cursor:
+            compiled.execute(cursor, connection, row.__dict__)
+
+    def _compile(self, using: str) -> _Compiled:
+        fields = [field for field in self._model._meta.concrete_fields if not field.primary_key]
+        row = self._model(**{field.attname: _Saved(field.attname, field) for field in fields})
+        query = InsertQuery(self._model)
+        query.insert_values(fields, [row], raw=True)
+        [(sql, parameters)] = query.get_compiler(using=using).as_sql()
         return _Compiled(sql=sql, parameters=tuple(parameters))
 
 

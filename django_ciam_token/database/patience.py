@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
 from django.db import Error, connections, transaction
@@ -46,23 +46,36 @@ def impatient(using: str) -> Iterator[None]:
     hold for the caller's statements as well. Where a limit ends a wait, that is an OperationalError.
     """
     connection = connections[using]
-    limited = _LIMITED.get(connection.vendor, _unlimited)
-    with (_unlimited if connection.in_atomic_block else limited)(connection):
-        yield
+    limit = _LIMITS.get(connection.vendor)
+    if limit is None or connection.in_atomic_block:
+        with transaction.atomic(using=using):
+            yield
+    elif connection.vendor == "postgresql":
+        with transaction.atomic(using=using), limit(connection):
+            yield
+    else:
+        with limit(connection), transaction.atomic(using=using):
+            yield
 
 
 @contextmanager
-def _unlimited(connection: Any) -> Iterator[None]:
-    with transaction.atomic(using=connection.alias):
+def impatient_end(using: str) -> Iterator[None]:
+    """Limit the waits for locks of the last statements of a transaction that is open, and not the caller's.
+
+    On SQLite there are none: a transaction that has written has the one lock that there is.
+    """
+    connection = connections[using]
+    limit = None if connection.vendor == "sqlite" else _LIMITS.get(connection.vendor)
+    with nullcontext() if limit is None else limit(connection):
         yield
 
 
 @contextmanager
 def _on_postgresql(connection: Any) -> Iterator[None]:
-    with transaction.atomic(using=connection.alias):
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {round(LONGEST_WAIT * 1_000)}")
-        yield
+    # Until the end of the transaction.
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = {round(LONGEST_WAIT * 1_000)}")
+    yield
 
 
 @contextmanager
@@ -89,13 +102,12 @@ def _on_sqlite(connection: Any) -> Iterator[None]:
 
 @contextmanager
 def _between(connection: Any, limit: str, lift: str) -> Iterator[None]:
-    """Open a transaction between a statement that limits waits on this connection and one that lifts it."""
+    """Run a statement that limits waits on this connection, and afterwards one that lifts the limit."""
     with connection.cursor() as cursor:
         cursor.execute(limit)
     limited = connection.connection
     try:
-        with transaction.atomic(using=connection.alias):
-            yield
+        yield
     finally:
         # If the connection was lost, so was the limit.
         if connection.connection is limited:
@@ -111,4 +123,4 @@ def _lift(connection: Any, lift: str) -> None:
         connection.close()
 
 
-_LIMITED: Final = {"postgresql": _on_postgresql, "mysql": _on_mysql, "sqlite": _on_sqlite}
+_LIMITS: Final = {"postgresql": _on_postgresql, "mysql": _on_mysql, "sqlite": _on_sqlite}

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from django_ciam_token.concealed import Concealed, Parameters
@@ -23,6 +25,7 @@ from django_ciam_token.grants import TokenRequest, require
 from django_ciam_token.grants.rotating import RotatingRequest
 from django_ciam_token.keys import key_set
 from django_ciam_token.models import RefreshToken
+from django_ciam_token.monitoring import audit_trail
 from django_ciam_token.sessions.consents import has_consent
 from django_ciam_token.sessions.verdict import Tolerance
 from django_ciam_token.tokens.claims import Subject
@@ -72,6 +75,8 @@ class _Exchange(RotatingRequest):
 
     nonce: str | None = None
     has_pkce: bool = False
+    is_recorded: bool = field(default=False, init=False)
+    """Whether the audit trail is written in the transaction of the present attempt."""
 
     def tolerance(self) -> Tolerance:
         """Return for how long the instance that began may repeat the exchange.
@@ -98,7 +103,23 @@ class _Exchange(RotatingRequest):
 
     def report_rotated(self, session: RefreshToken) -> None:
         """Signal that a session has begun."""
-        report_issued(session, client=self.request.client, user=session.user, caller=self.request.caller)
+        report_issued(
+            session,
+            client=self.request.client,
+            user=session.user,
+            caller=self.request.caller,
+            is_recorded=self.is_recorded,
+        )
+
+    def recorder(self, session: RefreshToken) -> Callable[[], object] | None:
+        """Have the audit trail written with the rotation: the answer waits for one COMMIT, not two."""
+        self.is_recorded = audit_trail.may_record_within(self.using)
+        if not self.is_recorded:
+            return None
+        client, caller = self.request.client, self.request.caller
+        return partial(
+            audit_trail.record_issued_within, session, client=client, caller=caller, using=self.using
+        )
 
 
 def _genuine(text: Concealed, request: TokenRequest) -> GenuineCode:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -79,6 +80,10 @@ class RotatingRequest(ABC):
     @abstractmethod
     def report_rotated(self, session: RefreshToken) -> None:
         """Send the signals of a rotation that was carried out."""
+
+    def recorder(self, session: RefreshToken) -> Callable[[], object] | None:
+        """Return what is to be called at the end of the transaction of the rotation, if anything."""
+        return None
 
     def answer(self) -> IssuedTokens:
         """Answer the request.
@@ -175,6 +180,7 @@ class RotatingRequest(ABC):
             caller=request.caller,
             now=request.now,
             using=self.using,
+            record=self.recorder(session),
         ):
             raise LostRace
         return self._rotated(session, self.rotation)

@@ -91,6 +91,21 @@ def record(*events: SecurityEvent) -> None:
         writer.add(events)
 
 
+def record_issued_within(session: RefreshToken, *, client: Client, caller: Caller, using: str) -> None:
+    """Record that first tokens were issued, at the end of the open transaction that begins the session.
+
+    Raises:
+        LostRace: as `EventWriter.join` does.
+        DatabaseError: the same.
+    """
+    writer.join(event_of(EventType.ISSUED, session=session, client=client, caller=caller), using=using)
+
+
+def may_record_within(using: str) -> bool:
+    """Tell whether an event may be recorded within a transaction that is going to be opened on a database."""
+    return bool(ciam_settings.AUDIT_TRAIL) and writer.may_join(using)
+
+
 def event_of(
     event: EventType,
     *,
@@ -119,9 +134,12 @@ def event_of(
     )
 
 
-def _issued(*, session: RefreshToken | None, client: Client, user: Any, caller: Caller, **_: Any) -> None:
-    if session is None and user is None:
-        # A machine asks again whenever its token has expired. Its requests write nothing; the log has them.
+def _issued(
+    *, session: RefreshToken | None, client: Client, user: Any, caller: Caller, is_recorded: bool, **_: Any
+) -> None:
+    # A machine asks again whenever its token has expired. Its requests write nothing; the log has them.
+    is_for_itself = session is None and user is None
+    if is_recorded or is_for_itself:
         return
     user_id = None if user is None else user.pk
     record(event_of(EventType.ISSUED, session=session, client=client, user_id=user_id, caller=caller))

@@ -1,6 +1,7 @@
 """Writing events to the audit trail without letting an answer wait for it.
 
-An event is written after the COMMIT of what it records and before the answer is sent. If somebody holds the
+An event is written after the COMMIT of what it records and before the answer is sent; that of an exchange in
+the transaction of the exchange, because a second COMMIT would double the time. If somebody holds the
 table (an ALTER TABLE, an index that is being built, another writer on SQLite), the event is kept in the
 process, and written with the next event or at a later refresh. When a process ends before that, the event is
 in the log only.
@@ -14,10 +15,11 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import Final
 
-from django.db import connections, transaction
+from django.db import Error, connections, transaction
 
-from django_ciam_token.database.patience import Pause, impatient
-from django_ciam_token.database.retry import UNAVAILABLE, mend
+from django_ciam_token.database.compiled import Insert
+from django_ciam_token.database.patience import Pause, impatient, impatient_end
+from django_ciam_token.database.retry import UNAVAILABLE, LostRace, mend
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.database.tenants import tenant_key
 from django_ciam_token.models import SecurityEvent
@@ -29,6 +31,7 @@ MOST_KEPT: Final = 1_000
 _BATCH_SIZE: Final = 1_000
 # Seconds.
 _PAUSE_AFTER_REFUSAL: Final = 5.0
+_ADD: Final = Insert(SecurityEvent)
 
 
 class EventWriter:
@@ -62,6 +65,27 @@ class EventWriter:
             kept = self._kept[tenant_key(using)]
             kept.extend(events[: MOST_KEPT - len(kept)])
         self.write_kept()
+
+    def may_join(self, using: str) -> bool:
+        """Tell whether an event may be written in a transaction that is going to be opened on a database."""
+        is_open = connections[using].in_atomic_block
+        return not is_open and write_database(SecurityEvent) == using and self._refused.is_over()
+
+    def join(self, event: SecurityEvent, *, using: str) -> None:
+        """Write an event at the end of the open transaction of the change that it records.
+
+        Raises:
+            LostRace: it could not be written. Make the change again, and do not join it for a while.
+            DatabaseError: the same, and it concerns the connection.
+        """
+        try:
+            with impatient_end(using):
+                _ADD.run(using, event)
+        except Error as error:
+            self._refused.begin()
+            if isinstance(error, UNAVAILABLE):
+                raise
+            raise LostRace from error
 
     def write_kept(self) -> None:
         """Write what was kept of this tenant, unless the database refused only a moment ago."""

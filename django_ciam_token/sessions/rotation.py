@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -40,9 +41,19 @@ def prepare_rotation(presented: GenuineToken, *, key: TokenKey) -> Rotation:
 
 
 def rotate(
-    session: RefreshToken, rotation: Rotation, *, client: Client, caller: Caller, now: datetime, using: str
+    session: RefreshToken,
+    rotation: Rotation,
+    *,
+    client: Client,
+    caller: Caller,
+    now: datetime,
+    using: str,
+    record: Callable[[], object] | None = None,
 ) -> bool:
-    """Carry out a rotation; False if another request rotated or revoked the session in between."""
+    """Carry out a rotation; False if another request rotated or revoked the session in between.
+
+    ``record`` is called at the end of the transaction, and what it writes shares the fate of the rotation.
+    """
     changes: dict[str, Any] = {
         "generation": rotation.successor.generation,
         "secret_digest": refresh_token_string.digest(rotation.successor.secret),
@@ -67,6 +78,8 @@ def rotate(
         if time.monotonic() - begun_at > patience:
             # It waited for a lock, and the database reads its clock when a statement begins.
             _restart_grace_period(session, rotation.successor.generation, using=using)
+        if record is not None:
+            record()
         written_at = time.monotonic()
     # What signals hand to the site is the session as it is now.
     for name, value in {**changes, "rotated_at": now}.items():

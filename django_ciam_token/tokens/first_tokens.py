@@ -74,9 +74,22 @@ def issue_first_tokens(
 
 
 def report_issued(
-    session: RefreshToken | None, *, client: Client, user: AbstractBaseUser | None, caller: Caller
+    session: RefreshToken | None,
+    *,
+    client: Client,
+    user: AbstractBaseUser | None,
+    caller: Caller,
+    is_recorded: bool = False,
 ) -> None:
-    """Log that first tokens were issued, and send the signal once that is committed."""
+    """Log that first tokens were issued, and send the signal once that is committed.
+
+    Args:
+        session: what began, if anything did.
+        client: who got the tokens.
+        user: who signed in, if anybody did.
+        caller: where the request came from.
+        is_recorded: whether the audit trail has it already.
+    """
     fields = {"client_id": client.client_id, "session_id": str(session.pk) if session else ""}
     logger.info("First tokens issued to %s", client.client_id, extra={"event": "issued", **fields})
     signals.send_after_commit(
@@ -87,6 +100,7 @@ def report_issued(
         client=client,
         user=user,
         caller=caller,
+        is_recorded=is_recorded,
     )
 
 

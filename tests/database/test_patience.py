@@ -79,7 +79,7 @@ def test_within_a_transaction_of_the_caller_the_limit_is_the_callers(web_client)
 
 
 def test_a_database_that_is_not_known_has_no_limit(web_client, monkeypatch):
-    monkeypatch.setattr(patience, "_LIMITED", {})
+    monkeypatch.setattr(patience, "_LIMITS", {})
     usual = limits()
     with impatient("default"):
         assert limits() == usual
