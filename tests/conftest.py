@@ -23,7 +23,7 @@ from django_ciam_token.grants import rotating
 from django_ciam_token.integrations import cors_headers
 from django_ciam_token.keys import key_set
 from django_ciam_token.models import Client
-from django_ciam_token.monitoring import audit_trail, refresh_counter
+from django_ciam_token.monitoring import audit_trail, health, refresh_counter
 from django_ciam_token.views.throttling import FailureThrottle
 from tests.factories import ClientFactory, UserFactory
 from tests.operators import browser_of
@@ -55,6 +55,7 @@ def _fresh_caches() -> Iterator[None]:
     cache.clear()
     FailureThrottle.memory.forget()
     audit_trail.forget()
+    health.forget()
     authentication._not_noted.end()
     yield
     key_set.forget()

@@ -176,6 +176,24 @@ def knowing(kid: str | None) -> KeySet:
     return fresh
 
 
+def recent_copy() -> KeySet | None:
+    """Return this process's copy, or None if there is none that may still be used; without a query."""
+    cached = _key_sets.get(tenant_key(write_database(SigningKey)))
+    return cached if cached is not None and cached.read_at.is_recent() else None
+
+
+def read_again() -> KeySet:
+    """Read the keys and keep them; in one attempt, for those who must not wait.
+
+    Raises:
+        Error: the database refused; the last copy stays.
+    """
+    using = write_database(SigningKey)
+    tenant = tenant_key(using)
+    fresh = _key_sets[tenant] = _read(using, previous=_key_sets.get(tenant))
+    return fresh
+
+
 def forget() -> None:
     """Drop this process's copies, so that the next use reads the database."""
     _key_sets.clear()

@@ -1,0 +1,28 @@
+"""``GET /oauth2/health``, for load balancers and monitoring; a site that wants it adds it to its URLs."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from django_ciam_token.monitoring.health import is_healthy
+from django_ciam_token.views.base import EndpointView
+from django_ciam_token.views.rendering import NO_STORE
+
+
+class HealthView(EndpointView):
+    """200 if this process can issue tokens, 503 if not; the log says why.
+
+    Whoever asks is not authenticated and learns nothing else.
+    """
+
+    http_method_names = ["get", "head"]
+    throttle_classes = ()
+
+    def get(self, request: Request) -> Response:
+        """Answer the question."""
+        if is_healthy():
+            return Response({"status": "ok"}, headers=NO_STORE)
+        return Response({"status": "unavailable"}, status=HTTPStatus.SERVICE_UNAVAILABLE, headers=NO_STORE)
