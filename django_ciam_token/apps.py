@@ -24,7 +24,7 @@ class CiamTokenConfig(AppConfig):
         from django_ciam_token import checks
         from django_ciam_token.authorization import login
         from django_ciam_token.database import forks
-        from django_ciam_token.integrations import cors_headers
+        from django_ciam_token.integrations import cors_headers, opentelemetry
         from django_ciam_token.keys import loading
         from django_ciam_token.monitoring import audit_trail
         from django_ciam_token.sessions.deletion import report_deletions
@@ -46,6 +46,7 @@ class CiamTokenConfig(AppConfig):
         login.connect()
         cors_headers.connect()
         loading.connect()
+        opentelemetry.connect()
         forks.after_fork(forks.abandon_connections)
         post_migrate.connect(_make_first_signing_key, sender=self)
 

@@ -66,6 +66,14 @@ consent_given: Final = Signal()
 """A user allowed an application something new. Arguments: ``client``, ``user``, ``scope`` (a tuple),
 ``caller``."""
 
+# Caching, as above.
+token_request_answered: Final = Signal(use_caching=True)
+"""The token endpoint has answered, whatever the answer. For metrics: each argument has few values. Arguments:
+``client_id`` (empty if the request names no client of the site), ``grant_type`` (empty if it names none that
+is served), ``outcome`` (``issued``, ``throttled``, or the ``error`` of the answer), ``duration`` (seconds).
+
+That a request names a client does not mean that it came from it: see ``outcome``."""
+
 
 def send_revoked(sessions: list[Any], *, sender: type, using: str, **arguments: Any) -> None:
     """Send the signals for sessions that were ended together: one for each, and one for all of them."""

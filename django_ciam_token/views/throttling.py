@@ -154,6 +154,8 @@ class Failures:
         self._client_id = client_id
         self._network = network
         self._is_slow = False
+        self.known_client_id = ""
+        """The client that the request names, if there is one; empty until it was looked for."""
 
     def attribute_to(self, client_id: str, *, is_slow: bool) -> None:
         """Set the client that a failure counts against, before anything else is asked.
@@ -163,6 +165,7 @@ class Failures:
             is_slow: whether a wrong secret of this client costs a slow hash.
         """
         self._client_id, self._is_slow = client_id, is_slow
+        self.known_client_id = client_id
 
     def are_too_many(self) -> bool:
         """Tell whether a limit is reached."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse
+import time
+from http import HTTPStatus
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from rest_framework.request import Request
 
+from django_ciam_token import signals
 from django_ciam_token.caller import Caller, queued_for
+from django_ciam_token.conf import ciam_settings
 from django_ciam_token.grants import TokenRequest, find_grant, require, session_named_by
 from django_ciam_token.views.base import EndpointView
 from django_ciam_token.views.rendering import CONTENT_TYPE, NO_STORE, JSONRenderer
@@ -16,6 +23,23 @@ class TokenView(EndpointView):
     """The token endpoint (RFC 6749 §3.2)."""
 
     http_method_names = ["post"]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer a token request, and signal how it went if anybody listens."""
+        # Most sites have no receiver, and this is cheaper than `has_listeners`.
+        if not signals.token_request_answered.receivers:
+            return super().dispatch(request, *args, **kwargs)
+        begun_at = time.perf_counter()
+        response = super().dispatch(request, *args, **kwargs)
+        grant_type = getattr(request, "ciam_form", {}).get("grant_type", "")
+        signals.token_request_answered.send_robust(
+            sender=TokenView,
+            client_id="" if self.failures is None else self.failures.known_client_id,
+            grant_type=grant_type if grant_type in ciam_settings.GRANTS else "",
+            outcome=_outcome(response),
+            duration=time.perf_counter() - begun_at,
+        )
+        return response
 
     def post(self, request: Request) -> HttpResponse:
         """Answer a token request."""
@@ -44,3 +68,14 @@ class TokenView(EndpointView):
         body = JSONRenderer().render(tokens.members(timezone.now()))
         headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body)), **NO_STORE}
         return HttpResponse(body, headers=headers)
+
+
+def _outcome(response: HttpResponseBase) -> str:
+    """Return one of a few words for an answer."""
+    if response.status_code == HTTPStatus.OK:
+        return "issued"
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        return "throttled"
+    # What could not even be answered as an error has no `data`.
+    members: dict[str, str] = getattr(response, "data", {})
+    return members.get("error", "server_error")
