@@ -34,7 +34,7 @@ def test_issue_tokens_says_what_is_wrong(run):
     UserFactory(username="gone", is_active=False)
 
     for arguments, message in [
-        (["--user", "nobody"], "There is no user 'nobody'."),
+        (["--user", "nobody"], r"There is no user 'nobody' \(looked for in 'username'\)\."),
         ([], "invalid_request: this application signs users in; name the user"),
         (["--user", "gone"], "invalid_grant: user_disabled"),
         (["--user", "alice", "--scope", "email"], "invalid_scope: this application may be granted: openid"),

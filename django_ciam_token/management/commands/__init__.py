@@ -81,7 +81,9 @@ def find_user(username: str) -> Any:
         # As above.
         return model._default_manager.db_manager(write_database(model)).get_by_natural_key(username)
     except model.DoesNotExist:
-        raise CommandError(f"There is no user {username!r}.") from None
+        raise CommandError(
+            f"There is no user {username!r} (looked for in {model.USERNAME_FIELD!r})."
+        ) from None
 
 
 def operator_name() -> str:
