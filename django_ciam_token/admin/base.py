@@ -69,6 +69,9 @@ def local_date(instant: datetime, format_name: str) -> str:
 class TokenAdmin(_ModelAdmin):
     """Addresses, permissions and confirmations."""
 
+    change_list_template = "admin/django_ciam_token/list.html"
+    show_facets = admin.ShowFacets.NEVER  # They would count the table once per filter.
+
     class Media:
         css = {"all": ("django_ciam_token/admin.css",)}
         js = ("django_ciam_token/admin.js",)

@@ -14,7 +14,7 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_ciam_token.admin import paging, search, session_list
+from django_ciam_token.admin import cells, paging, search, session_list
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, ReadOnlyAdmin, is_confirmed
 from django_ciam_token.admin.session_ending import page_of_user
 from django_ciam_token.caller import Caller
@@ -29,22 +29,25 @@ from django_ciam_token.sessions.user import user_name
 class ConsentAdmin(ReadOnlyAdmin):
     """Consents, read-only; they are withdrawn, which ends the sessions as well."""
 
-    list_display = ("user_name", "client", "scope", "given_at")
+    list_display = ("user_name", "client", "scope", "given")
     list_select_related = ("client", "user")
     list_display_links = ("user_name",)
     list_filter = (session_list.ClientFilter,)
     list_per_page = 50
     list_max_show_all = 0
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # They would count the table once per filter.
     ordering = ("-pk",)
     sortable_by = ()
     search_fields = ("pk",)
     search_help_text = gettext_lazy("User name, e-mail address, name, client_id or application name")
-    change_list_template = "admin/django_ciam_token/list.html"
     fields = ("user", "client", "scope", "given_at")
     actions = ("withdraw",)
     change_form_template = "admin/django_ciam_token/consent.html"
+
+    @admin.display(description=gettext_lazy("given"))
+    def given(self, consent: Consent) -> str:
+        """Return when it was given."""
+        return cells.ago(consent.given_at)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the page that withdraws a consent."""

@@ -11,7 +11,7 @@ from django.utils.html import format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_ciam_token.admin import search
+from django_ciam_token.admin import cells, search
 from django_ciam_token.admin.base import ReadOnlyAdmin
 from django_ciam_token.admin.paging import WINDOW, BoundedPaginator, newest
 from django_ciam_token.models import SecurityEvent
@@ -21,7 +21,7 @@ from django_ciam_token.models import SecurityEvent
 class SecurityEventAdmin(ReadOnlyAdmin):
     """The audit trail."""
 
-    list_display = ("at", "event", "client_id", "user_id", "session_id", "reason", "actor", "address")
+    list_display = ("when", "event", "short_reason", "client", "user", "session", "by", "place")
     list_filter = ("event",)
     list_max_show_all = 0
     ordering = ("-pk",)
@@ -31,11 +31,47 @@ class SecurityEventAdmin(ReadOnlyAdmin):
         "Session ID or its beginning, user name, e-mail address, name or primary key of the user, client_id, "
         "application name, IP address, or who did it"
     )
-    change_list_template = "admin/django_ciam_token/list.html"
-    fields = (*list_display, "changes")
+    fields = (
+        *("at", "event", "client_id", "user_id", "session_id", "reason", "actor", "address"),
+        "changes",
+    )
     readonly_fields = ("changes",)
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # They would count the table once per filter.
+
+    @admin.display(description=_("time"))
+    def when(self, event: SecurityEvent) -> str:
+        """Return when it happened."""
+        return cells.ago(event.at)
+
+    @admin.display(description=_("reason"))
+    def short_reason(self, event: SecurityEvent) -> str:
+        """Return why; of a changed client, what was changed."""
+        return cells.narrow(event.reason)
+
+    @admin.display(description=_("client"))
+    def client(self, event: SecurityEvent) -> str:
+        """Return the client_id, of which the column shows the beginning."""
+        return cells.clipped(event.client_id)
+
+    @admin.display(description=_("user"))
+    def user(self, event: SecurityEvent) -> str:
+        """Return the key of the user."""
+        return cells.clipped(event.user_id)
+
+    @admin.display(description=_("session"))
+    def session(self, event: SecurityEvent) -> str:
+        """Return the session id, of which the column shows the beginning."""
+        return cells.clipped(event.session_id)
+
+    @admin.display(description=_("by"))
+    def by(self, event: SecurityEvent) -> str:
+        """Return who did it."""
+        return cells.narrow(event.actor)
+
+    @admin.display(description=_("address"))
+    def place(self, event: SecurityEvent) -> str:
+        """Return where the request came from."""
+        return cells.narrow(event.address)
 
     @admin.display(description=_("changes"))
     def changes(self, event: SecurityEvent) -> str:

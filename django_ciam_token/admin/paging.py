@@ -42,15 +42,25 @@ class BoundedPaginator(_Paginator):
     """Pages of the newest rows up to a limit. Never counts the table."""
 
     @cached_property
+    def _found(self) -> list[Any]:
+        # One more than is shown says whether there are more.
+        rows: Any = self.object_list
+        return list(rows.order_by("-pk").values_list("pk", flat=True)[: MOST_SHOWN + 1])
+
+    @property
     def keys(self) -> list[Any]:
         """Return the keys of all rows that the pages show."""
-        rows: Any = self.object_list
-        return list(rows.order_by("-pk").values_list("pk", flat=True)[:MOST_SHOWN])
+        return self._found[:MOST_SHOWN]
+
+    @property
+    def has_more(self) -> bool:
+        """Tell whether there are more rows than the pages show."""
+        return len(self._found) > MOST_SHOWN
 
     @cached_property
     def count(self) -> int:
         """Return how many rows the pages show."""
-        return len(self.keys)
+        return min(len(self._found), MOST_SHOWN)
 
     def page(self, number: int | str) -> Page[Any]:
         """Return a page. Its rows are read by key, so that no page scans the table again."""

@@ -10,10 +10,11 @@ from django.contrib.admin.utils import quote, unquote
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 
-from django_ciam_token.admin import paging, session_list, user_agents
+from django_ciam_token.admin import cells, paging, session_list, user_agents
 from django_ciam_token.admin.base import ReadOnlyAdmin
 from django_ciam_token.admin.find_by_token import FindByTokenMixin
 from django_ciam_token.admin.session_ending import SessionEndingMixin, name_of_user, page_of_user
@@ -35,12 +36,11 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
     list_display = (
         "user_name",
         "client",
-        "state",
-        "issued_at",
-        "rotated_at",
-        "generation",
-        "last_address",
-        "device",
+        "short_state",
+        "last_used",
+        "started",
+        "refreshes",
+        "place",
     )
     list_select_related = ("client", "user")
     list_display_links = ("user_name",)
@@ -48,7 +48,6 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
     list_per_page = 50
     list_max_show_all = 0
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # They would count the table once per filter.
     # The key ascends with time. For any other order the database would have to sort.
     ordering = ("-pk",)
     sortable_by = ()
@@ -98,7 +97,7 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("user"))
     def user_name(self, session: RefreshToken) -> str:
         """Return whose it is."""
-        return name_of_user(session)
+        return cells.narrow(name_of_user(session))
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, session: RefreshToken) -> str:
@@ -110,6 +109,31 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
         if state is SessionState.REVOKED:
             label = f"{label}: {session.get_revoked_reason_display()}"
         return format_html('<span class="ciam-state ciam-state-{}">{}</span>', state.value, label)
+
+    @admin.display(description=gettext_lazy("state"))
+    def short_state(self, session: RefreshToken) -> str:
+        """Return the current state for the list, in a word or two."""
+        return cells.state(session, state_of(session, timezone.now()))
+
+    @admin.display(description=gettext_lazy("last used"))
+    def last_used(self, session: RefreshToken) -> str:
+        """Return when it was refreshed last, or begun."""
+        return cells.ago(session.rotated_at or session.issued_at)
+
+    @admin.display(description=gettext_lazy("started"))
+    def started(self, session: RefreshToken) -> str:
+        """Return when it began."""
+        return cells.ago(session.issued_at)
+
+    @admin.display(description=gettext_lazy("refreshes"))
+    def refreshes(self, session: RefreshToken) -> str:
+        """Return how often it was refreshed."""
+        return number_format(session.generation, force_grouping=True)
+
+    @admin.display(description=gettext_lazy("device and address"))
+    def place(self, session: RefreshToken) -> str:
+        """Return where it was used last."""
+        return cells.place(session.last_address, session.last_user_agent)
 
     @admin.display(description=gettext_lazy("device"))
     def device(self, session: RefreshToken) -> str:

@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from django_ciam_token.admin import cells
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, ReadOnlyAdmin, is_confirmed
 from django_ciam_token.admin.key_timeline import picture
 from django_ciam_token.caller import Caller
@@ -48,9 +49,12 @@ class ImmediateRotationForm(RotationForm):
 class SigningKeyAdmin(ReadOnlyAdmin):
     """Signing keys. No page shows a private key."""
 
-    list_display = ("kid", "algorithm", "state", "created_at", "active_at", "retired_at", "removed_at")
+    list_display = ("short_kid", "algorithm", "state", "created", "active", "retired", "removed")
     search_fields = ("kid",)
-    fields = (*list_display, "public_jwk")
+    fields = (
+        *("kid", "algorithm", "state", "created_at", "active_at", "retired_at", "removed_at"),
+        "public_jwk",
+    )
     readonly_fields = ("state",)
     change_list_template = "admin/django_ciam_token/signing_keys.html"
 
@@ -66,6 +70,31 @@ class SigningKeyAdmin(ReadOnlyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: keys are rotated, and kept for the tokens that they signed."""
         return False
+
+    @admin.display(description="kid", ordering="kid")
+    def short_kid(self, key: SigningKey) -> str:
+        """Return the key's id, of which the column shows the beginning."""
+        return cells.clipped(key.kid)
+
+    @admin.display(description=gettext_lazy("published"), ordering="created_at")
+    def created(self, key: SigningKey) -> str:
+        """Return when it was created."""
+        return cells.ago(key.created_at)
+
+    @admin.display(description=gettext_lazy("active"), ordering="active_at")
+    def active(self, key: SigningKey) -> str:
+        """Return since when it signs, or from when it will."""
+        return cells.ago(key.active_at)
+
+    @admin.display(description=gettext_lazy("retired"), ordering="retired_at")
+    def retired(self, key: SigningKey) -> str:
+        """Return when another key replaced it, or will."""
+        return cells.ago(key.retired_at)
+
+    @admin.display(description=gettext_lazy("removed"), ordering="removed_at")
+    def removed(self, key: SigningKey) -> str:
+        """Return when it left the JWK Set, or will."""
+        return cells.ago(key.removed_at)
 
     @admin.display(description=gettext_lazy("state"))
     def state(self, key: SigningKey) -> str:

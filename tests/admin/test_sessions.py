@@ -40,7 +40,7 @@ def test_the_list_shows_the_state_of_a_session(operator, session, changes, state
 
     page = operator.get(url(LIST)).content.decode()
 
-    assert f'<span class="ciam-state ciam-state-{state.value}">{text}</span>' in page
+    assert f'<span class="ciam-state ciam-state-{state.value}" title="{text}">' in page
 
 
 def test_the_list_of_sessions_makes_as_many_queries_for_ten_as_for_one(operator, web_client):

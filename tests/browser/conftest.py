@@ -72,6 +72,26 @@ def signed_in(page: Any, live_server: Any) -> Callable[[str], Any]:
 
 
 @pytest.fixture
+def pages(live_server: Any) -> dict[str, str]:
+    """The addresses of the admin's pages, by name, on a site with rows."""
+    from tests.browser.pages import addresses, fill
+
+    fill()
+    return addresses()
+
+
+@pytest.fixture
+def console(signed_in: Callable[[str], Any], pages: dict[str, str]) -> Any:
+    """The browser of an operator who may do everything, on a site with rows."""
+    from tests.factories import UserFactory
+
+    operator = UserFactory(username="operator", is_staff=True, is_superuser=True)
+    operator.set_password(PASSWORD)
+    operator.save()
+    return signed_in("operator")
+
+
+@pytest.fixture
 def shoot() -> Callable[[Any, str], None]:
     """Save screenshots of a page: light, dark, and as wide as a phone."""
     folder = Path(os.environ.get("CIAM_SCREENSHOTS", ".ci/reports/screenshots"))

@@ -1,0 +1,51 @@
+"""How wide pages are: the columns that decide are on the screen, and nothing is cut off on a phone."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.browser.conftest import DESKTOP
+from tests.browser.pages import LISTS
+from tests.operators import url
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+def test_no_list_is_wider_than_a_screen_of_1280_pixels(console):
+    for name in LISTS:
+        for width in (1280, 1680):
+            console.set_viewport_size({**DESKTOP, "width": width})
+            console.goto(url(name))
+            needed, there = console.evaluate(
+                "(box => [box.scrollWidth, box.clientWidth])(document.querySelector('.results'))"
+            )
+            assert needed <= there, f"{name} needs {needed} of {there} pixels at {width}"
+
+
+def test_a_filter_is_a_menu_above_the_list_that_opens_without_a_script(console):
+    context = console.context.browser.new_context(
+        java_script_enabled=False, storage_state=console.context.storage_state(), viewport=DESKTOP
+    )
+    page = context.new_page()
+    page.goto(console.url.split("/admin/")[0] + url("refreshtoken_changelist"))
+    assert page.locator("#changelist-filter").count() == 0
+
+    page.get_by_text("State: All").click()
+    page.get_by_role("link", name="revoked: a superseded refresh token was used").click()
+
+    page.get_by_text("State: revoked: a superseded refresh token was used").wait_for()
+    assert page.locator("#result_list tbody tr").count() == 3
+    page.get_by_role("link", name="Clear all filters").click()
+    assert page.locator("#result_list tbody tr").count() == 12
+    context.close()
+
+
+def test_times_in_a_list_have_seconds_and_a_zone_in_their_tooltip(console):
+    console.goto(url("refreshtoken_changelist"))
+
+    time = console.locator("#result_list .field-last_used time").nth(11)
+
+    assert re.fullmatch(r"now|\d+ s ago", time.inner_text())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [A-Z]{3,4}", time.get_attribute("title"))
