@@ -186,10 +186,17 @@ def test_e005_the_issuer_is_no_https_url_without_query_and_fragment(issuer):
 
 
 @pytest.mark.parametrize(
-    "issuer", ["https://id.example.com", "https://id.example.com:8443/tenant/", "https://[::1]"]
+    "issuer", ["https://id.example.com", "https://id.example.com:8443/tenant", "https://[::1]"]
 )
 def test_an_https_issuer_may_have_a_port_and_a_path(issuer):
     assert messages(ISSUER=issuer) == []
+
+
+def test_w025_an_issuer_that_ends_with_a_slash():
+    [found] = messages(ISSUER="https://id.example.com/tenant/")
+
+    assert found.id == "django_ciam_token.W025"
+    assert "'https://id.example.com/tenant//.well-known/…'" in found.msg
 
 
 @pytest.mark.parametrize("debug", [True, False])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from corsheaders.middleware import CorsMiddleware
+from django.conf import settings
 from django.conf.urls.i18n import i18n_patterns
 from django.core.checks import Warning as CheckWarning
 from django.http import HttpResponse
@@ -23,6 +25,9 @@ def page(request):
 
 OURS = path("", include("django_ciam_token.urls"))
 LOGIN = path("accounts/login/", page, name="login")
+
+
+CORS = "corsheaders.middleware.CorsMiddleware"
 
 
 class Plain:
@@ -52,6 +57,10 @@ class Shadowed:
         path("oauth2/authorize", page),
         OURS,
     ]
+
+
+class OwnCorsMiddleware(CorsMiddleware):
+    """A site's own."""
 
 
 class Narrow(TokenView):
@@ -109,8 +118,19 @@ def test_a_login_page_may_be_named_or_elsewhere(login_url):
         assert messages() == []
 
 
+def test_w026_cors_headers_are_installed_without_their_middleware():
+    without = [name for name in settings.MIDDLEWARE if name != CORS]
+    with override_settings(MIDDLEWARE=without):
+        assert ids(GRANTS=TOKEN_ONLY) == ["W026"]
+    with override_settings(MIDDLEWARE=[*without, "tests.test_checks_of_pages.OwnCorsMiddleware"]):
+        assert ids(GRANTS=TOKEN_ONLY) == []
+    apps = [name for name in settings.INSTALLED_APPS if name != "corsheaders"]
+    with override_settings(MIDDLEWARE=without, INSTALLED_APPS=apps):
+        assert ids(GRANTS=TOKEN_ONLY) == []
+
+
 def test_w021_middleware_is_missing():
-    with override_settings(MIDDLEWARE=["not.there", "tests.test_checks_of_pages.page"]):
+    with override_settings(MIDDLEWARE=["not.there", "tests.test_checks_of_pages.page", CORS]):
         found = messages()
         assert ids(GRANTS=TOKEN_ONLY) == []
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
@@ -39,7 +40,12 @@ def check_pages(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Check that people can sign in, and that applications find the endpoints; without a query."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
-    found: list[CheckMessage] = [*_check_languages(), *_check_issuer_path(), *_check_shadows()]
+    found: list[CheckMessage] = [
+        *_check_languages(),
+        *_check_issuer_path(),
+        *_check_shadows(),
+        *_check_cors_middleware(),
+    ]
     if _signs_people_in():
         found += [*_check_login_url(), *_check_middleware()]
     return found
@@ -93,6 +99,18 @@ def _check_middleware() -> Iterator[CheckMessage]:
                 f"MIDDLEWARE has no {needed}: /oauth2/authorize and /oauth2/logout don't work.",
                 f"Add {path}. {_HOW_TO_LEAVE_OUT}",
             )
+
+
+def _check_cors_middleware() -> Iterator[CheckMessage]:
+    if not apps.is_installed("corsheaders"):
+        return
+    if not any("CorsMiddleware" in _names_of_classes(name) for name in settings.MIDDLEWARE):
+        yield warning(
+            "W026",
+            "INSTALLED_APPS has corsheaders, but MIDDLEWARE has no CorsMiddleware: no browser lets a "
+            "single-page application of another origin read an answer.",
+            "Put corsheaders.middleware.CorsMiddleware before CommonMiddleware.",
+        )
 
 
 def _names_of_classes(middleware: str) -> set[str]:

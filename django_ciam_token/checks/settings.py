@@ -34,6 +34,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         *_check_values(),
         *_check_foreign_tokens(),
         *_check_issuer(),
+        *_warn_of_trailing_slash(),
         *_warn_of_secrets(),
         *_check_lead(),
         *_check_subject(),
@@ -101,6 +102,17 @@ def _check_issuer() -> Iterator[CheckMessage]:
     elif _is_issuer(issuer) and not _is_https(issuer) and not settings.DEBUG:
         hint = "RFC 8414 §2 requires one. It is an error under `check --deploy`."
         yield warning("W008", _not_https(issuer), hint)
+
+
+def _warn_of_trailing_slash() -> Iterator[CheckMessage]:
+    issuer = site_values().get("ISSUER")
+    if _is_issuer(issuer) and issuer.endswith("/"):
+        yield warning(
+            "W025",
+            f"CIAM_TOKEN['ISSUER'] is {issuer!r}: some applications look for the discovery document at "
+            f"'{issuer}/.well-known/…', with two slashes.",
+            "Remove the slash at the end, before tokens are issued: verifiers compare every letter of `iss`.",
+        )
 
 
 def _check_subject() -> Iterator[CheckMessage]:

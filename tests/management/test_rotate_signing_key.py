@@ -6,9 +6,11 @@ import pytest
 from django.core.management.base import CommandError
 from django.utils import timezone
 
+from django_ciam_token.api import issue_tokens
 from django_ciam_token.keys import signing_keys
 from django_ciam_token.management.instants import written
-from django_ciam_token.models import SigningKey
+from django_ciam_token.models import RefreshToken, SigningKey
+from tests.factories import UserFactory
 from tests.operators import refuse
 
 pytestmark = pytest.mark.django_db
@@ -31,10 +33,53 @@ def test_rotate_signing_key_says_when_the_key_starts_to_sign(run):
 
 
 def test_rotate_signing_key_removes_compromised_keys_at_once(run):
-    run("rotate_signing_key", "--algorithm", "ES256", "--compromised")
+    run("rotate_signing_key", "--algorithm", "ES256", "--compromised", "--no-input")
 
     old, new = SigningKey.objects.order_by("pk")
     assert old.removed_at == old.retired_at == new.active_at <= timezone.now()
+
+
+@pytest.fixture
+def tokens_of_two_sessions(web_client):
+    """Of three: the last tokens of one have expired."""
+    for _ in range(3):
+        issue_tokens(client=web_client, user=UserFactory())
+    long_ago = timezone.now() - timedelta(days=2)
+    oldest = RefreshToken.objects.earliest("pk")
+    RefreshToken.objects.filter(pk=oldest.pk).update(issued_at=long_ago, rotated_at=long_ago)
+
+
+CONSEQUENCE = (
+    "This removes 1 key from the JWK Set. The valid access tokens and id_tokens of 2 sessions are refused at "
+    "once; the sessions go on, and get new ones with their next refresh."
+)
+
+
+@pytest.mark.usefixtures("tokens_of_two_sessions")
+def test_rotate_signing_key_asks_before_it_removes_keys(run, errors, typed):
+    typed("no\n")
+    with pytest.raises(CommandError, match="Nothing was changed"):
+        run("rotate_signing_key", "--compromised")
+    assert errors.getvalue() == f"{CONSEQUENCE} Continue? Type yes: "
+    assert SigningKey.objects.get().removed_at is None
+
+    typed("yes\n")
+    run("rotate_signing_key", "--algorithm", "ES256", "--compromised")
+    assert SigningKey.objects.exclude(removed_at=None).count() == 1
+
+
+@pytest.mark.usefixtures("tokens_of_two_sessions")
+def test_a_dry_run_says_what_would_end_and_ends_nothing(run, run_json):
+    options = ("rotate_signing_key", "--compromised", "--dry-run")
+
+    assert run(*options) == f"{CONSEQUENCE}\n"
+    assert run_json(*options) == {"keys": 1, "sessions": 2, "dry_run": True}
+    assert SigningKey.objects.get().removed_at is None
+
+
+def test_a_dry_run_of_what_ends_nothing_makes_no_sense(run):
+    with pytest.raises(CommandError, match="--dry-run is for --compromised"):
+        run("rotate_signing_key", "--dry-run")
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
 from getpass import getuser
 from typing import Any
@@ -36,6 +37,17 @@ class TokenCommand(BaseCommand):
         except (TemporarilyUnavailable, *UNAVAILABLE) as error:
             raise CommandError("The database refused. Try again.") from error
 
+    def confirm(self, consequence: str) -> None:
+        """Ask on standard error whether to go on: standard output is for the answer of the command.
+
+        Raises:
+            CommandError: the answer was not yes.
+        """
+        self.stderr.write(f"{consequence} Continue? Type yes: ", style_func=str, ending="")
+        self.stderr.flush()
+        if sys.stdin.readline().strip().lower() != "yes":
+            raise CommandError("Nothing was changed. With --no-input the command does not ask.")
+
     def write_json(self, members: Mapping[str, Any]) -> None:
         """Write one JSON object and nothing else."""
         self.stdout.write(json.dumps(members))
@@ -44,6 +56,11 @@ class TokenCommand(BaseCommand):
 def add_json_option(parser: CommandParser) -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help="Print one JSON object and nothing else.")
+
+
+def add_no_input_option(parser: CommandParser) -> None:
+    """Add ``--no-input``."""
+    parser.add_argument("--no-input", "--noinput", action="store_true", help="Do not ask for confirmation.")
 
 
 def count(most: int) -> Callable[[str], int]:

@@ -17,6 +17,7 @@ from django_ciam_token.errors import InvalidToken, TemporarilyUnavailable
 from django_ciam_token.management.commands import (
     TokenCommand,
     add_json_option,
+    add_no_input_option,
     find_client,
     find_user,
     operator_name,
@@ -65,9 +66,7 @@ class Command(TokenCommand):
         )
         parser.add_argument("--all", action="store_true", help="All sessions.")
         parser.add_argument("--dry-run", action="store_true", help="Say how many it would end, but end none.")
-        parser.add_argument(
-            "--no-input", "--noinput", action="store_true", help="Do not ask for confirmation."
-        )
+        add_no_input_option(parser)
         add_json_option(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -86,7 +85,7 @@ class Command(TokenCommand):
             self._report(f"Would end {_sessions(found)} ({whose}).", found, options)
             return
         if not options["no_input"]:
-            self._confirm(_count(criteria), whose)
+            self.confirm(f"This ends {_sessions(_count(criteria))} ({whose}).")
         ended = self._revoke(criteria, everything=ends_all, verbosity=options["verbosity"])
         self._report(f"Ended {_sessions(ended)} ({whose}).", ended, options)
 
@@ -98,15 +97,6 @@ class Command(TokenCommand):
             issued_before=options["issued_before"],
             idle_since=options["idle_since"],
         )
-
-    def _confirm(self, found: int, whose: str) -> None:
-        """Ask on standard error: standard output is for the answer of the command."""
-        self.stderr.write(
-            f"This ends {_sessions(found)} ({whose}). Continue? Type yes: ", style_func=str, ending=""
-        )
-        self.stderr.flush()
-        if sys.stdin.readline().strip().lower() != "yes":
-            raise CommandError("Nothing was changed. With --no-input the command does not ask.")
 
     def _revoke(self, criteria: SessionCriteria, *, everything: bool, verbosity: int) -> int:
         ended = 0

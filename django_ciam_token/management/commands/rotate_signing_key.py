@@ -6,13 +6,23 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.db.models import Q
 from django.utils import timezone
 
 from django_ciam_token.conf import SIGNING_ALGORITHMS
+from django_ciam_token.database.retry import read_rows
+from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.keys import signing_keys
-from django_ciam_token.management.commands import TokenCommand, add_json_option, operator_name
+from django_ciam_token.management.commands import (
+    TokenCommand,
+    add_json_option,
+    add_no_input_option,
+    operator_name,
+)
 from django_ciam_token.management.instants import duration, iso, written
+from django_ciam_token.models import RefreshToken, SigningKey, SigningKeyState
+from django_ciam_token.models.client import longest_token_lifetime
 
 
 class Command(TokenCommand):
@@ -28,7 +38,8 @@ class Command(TokenCommand):
         "  manage.py rotate_signing_key --algorithm ES256\n"
         "  manage.py rotate_signing_key --if-older-than 90d   # for cron: does nothing until then\n"
         "  manage.py rotate_signing_key --now            # do not wait: no key can sign\n"
-        "  manage.py rotate_signing_key --compromised    # the private key was leaked"
+        "  manage.py rotate_signing_key --compromised --dry-run\n"
+        "  manage.py rotate_signing_key --compromised    # the private key was leaked; asks first"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -43,8 +54,12 @@ class Command(TokenCommand):
             "--compromised",
             action="store_true",
             help="Like --now, and also remove all older keys from the JWK Set: every token that they signed "
-            "is refused.",
+            "is refused. Asks first.",
         )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Say what --compromised would end, and change nothing."
+        )
+        add_no_input_option(parser)
         parser.add_argument(
             "--if-older-than",
             type=duration,
@@ -59,6 +74,13 @@ class Command(TokenCommand):
             raise CommandError("--compromised can't wait: leave out --if-older-than.")
         if (age := options["if_older_than"]) is not None and self._is_young(age, as_json=options["json"]):
             return
+        if options["dry_run"] and not options["compromised"]:
+            raise CommandError("--dry-run is for --compromised: nothing else ends anything.")
+        if options["dry_run"]:
+            self._report_ended(as_json=options["json"])
+            return
+        if options["compromised"] and not options["no_input"]:
+            self.confirm(_consequence(*_ended_by_removal()))
         try:
             key = signing_keys.rotate(
                 algorithm=options["algorithm"],
@@ -89,3 +111,30 @@ class Command(TokenCommand):
         else:
             self.stdout.write(f"Nothing to do: key {key.kid} signs from {written(key.active_at)} on.")
         return True
+
+    def _report_ended(self, *, as_json: bool) -> None:
+        keys, sessions = _ended_by_removal()
+        if as_json:
+            self.write_json({"keys": keys, "sessions": sessions, "dry_run": True})
+        else:
+            self.stdout.write(_consequence(keys, sessions))
+
+
+def _ended_by_removal() -> tuple[int, int]:
+    """Count the keys that are not removed yet, and the sessions whose last tokens may still be valid."""
+    now = timezone.now()
+    keys = read_rows(SigningKey.objects.using(write_database(SigningKey)))
+    valid_since = now - longest_token_lifetime()
+    is_recent = Q(issued_at__gte=valid_since) | Q(rotated_at__gte=valid_since)
+    using = write_database(RefreshToken)
+    sessions = RefreshToken.objects.using(using).filter(is_recent, revoked_at=None).count()
+    return sum(key.state(now) is not SigningKeyState.REMOVED for key in keys), sessions
+
+
+def _consequence(keys: int, sessions: int) -> str:
+    removed = "1 key" if keys == 1 else f"{keys} keys"
+    affected = "1 session" if sessions == 1 else f"{sessions} sessions"
+    return (
+        f"This removes {removed} from the JWK Set. The valid access tokens and id_tokens of {affected} are "
+        "refused at once; the sessions go on, and get new ones with their next refresh."
+    )
