@@ -19,6 +19,8 @@ def logger(monkeypatch):
     monkeypatch.setattr(logger, "handlers", [])
     monkeypatch.setattr(logger, "propagate", False)
     monkeypatch.setattr(logger, "level", logging.NOTSET)
+    # Another test may have configured logging.
+    monkeypatch.setattr(logger, "disabled", False)
     logger.manager._clear_cache()
     yield logger
     logger.manager._clear_cache()
