@@ -74,6 +74,12 @@ is served), ``outcome`` (``issued``, ``throttled``, or the ``error`` of the answ
 
 That a request names a client does not mean that it came from it: see ``outcome``."""
 
+alert_raised: Final = Signal()
+"""``manage.py check_health --mail`` has found something that needs attention. Sent by that command and never
+by a request, so a receiver may take its time. Arguments: ``kind`` (``no_usable_key``, ``key_past_its_age``,
+``reuse_detected``, ``authentication_failures``, ``database_unavailable``, ``wrong_settings``), ``text`` (for
+a person, in English), ``count``, ``client_ids`` (a tuple)."""
+
 
 def send_revoked(sessions: list[Any], *, sender: type, using: str, **arguments: Any) -> None:
     """Send the signals for sessions that were ended together: one for each, and one for all of them."""

@@ -50,6 +50,7 @@ DEFAULTS = {
     "PASS_ON_FOREIGN_TOKENS": False,
     "USER_CLAIMS": None,
     "AUDIT_TRAIL": True,
+    "ALERT_EMAILS": None,
     "FAILURES_PER_MINUTE": 300,
     "SLOW_FAILURES_PER_MINUTE": 30,
     "ENDED_RETENTION": timedelta(days=30),

@@ -104,6 +104,8 @@ class Settings:
     """``(*, user, client, scope) -> dict``: the claims of ``/userinfo`` besides ``sub``."""
     AUDIT_TRAIL = Option(parsers.as_boolean, default=True)
     """Whether security events are written to a table."""
+    ALERT_EMAILS = Option(parsers.as_strings_or_none, default=None)
+    """To whom ``manage.py check_health --mail`` writes; None for Django's ``ADMINS``."""
     FAILURES_PER_MINUTE = Option(parsers.as_count_or_none, default=300)
     """How many failed client authentications and forged or foreign tokens are allowed, for one client and
     one network, before the answer is 429; None for no limit. A network is an IPv4 address or an IPv6 /64."""

@@ -20,6 +20,7 @@ class EventType(models.TextChoices):
     CLIENT_CHANGED = "client_changed", _("client changed")
     CONSENT_GIVEN = "consent_given", _("consent given")
     CONSENT_WITHDRAWN = "consent_withdrawn", _("consent withdrawn")
+    ALERTED = "alerted", _("alert sent")
 
 
 class SecurityEvent(models.Model):
