@@ -35,9 +35,9 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
 
     list_display = (
         "user_name",
-        "client",
         "short_state",
         "last_used",
+        "client",
         "started",
         "refreshes",
         "place",
