@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import django
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -55,6 +56,8 @@ class Confirmation:
 
 # Operators who may see a list must not be able to filter by these fields in its address.
 _HIDDEN_FIELDS: Final = frozenset({"encrypted_private_key", "secret_digest", "nonce", "session_auth_hash"})
+# Foreign keys. The name of each is also shown by a method ``<field>_name``.
+_LINKED: Final = frozenset({"user", "client"})
 UNCERTAIN: Final = gettext_lazy(
     "The database is temporarily unavailable. The change may have been made all the same: "
     "check before you try again."
@@ -133,10 +136,16 @@ class TokenAdmin(_ModelAdmin):
             "title": title,
             "opts": self.opts,
             "media": self.media,
-            "trail": [(self.url(f"{self.opts.model_name}_changelist"), self.plural_name()), *trail],
+            "trail": self._trail(request, trail),
             "breadcrumbs_are_a_list": _BREADCRUMBS_ARE_A_LIST,
         }
         return TemplateResponse(request, f"admin/django_ciam_token/{template}", {**shared, **context})
+
+    def _trail(self, request: HttpRequest, trail: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return the breadcrumbs, without addresses for those who may not see these pages."""
+        whole = [(self.url(f"{self.opts.model_name}_changelist"), self.plural_name()), *trail]
+        may_see = self.has_view_or_change_permission(request)
+        return [(address if may_see else "", name) for address, name in whole]
 
     def confirm(self, request: HttpRequest, confirmation: Confirmation) -> TemplateResponse:
         """Ask for confirmation before a change."""
@@ -158,6 +167,25 @@ class ReadOnlyAdmin(TokenAdmin):
     """Read-only pages: only the service creates and changes rows of these tables."""
 
     actions: Any = None
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Name users and clients without a link where the operator may not see their pages."""
+        return [
+            f"{name}_name" if name in _LINKED and not self._may_see(request, name) else name
+            for name in super().get_fields(request, obj)
+        ]
+
+    @admin.display(description=gettext_lazy("client"))
+    def client_name(self, row: Any) -> str:
+        """Return the client's name."""
+        return str(row.client)
+
+    def _may_see(self, request: HttpRequest, field: str) -> bool:
+        related: Any = self.opts.get_field(field).related_model
+        try:
+            return self.admin_site.get_model_admin(related).has_view_or_change_permission(request)
+        except NotRegistered:
+            return False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False."""

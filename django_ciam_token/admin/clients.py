@@ -140,8 +140,9 @@ class ClientAdmin(
         changes: Any = super().get_changelist_instance(request)
         clients = list(changes.result_list)
         figures = session_figures(now=timezone.now(), clients=[client.pk for client in clients])
+        may_see_sessions = self.may(request, "view", RefreshToken)
         for client in clients:
-            client.figures = figures
+            client.figures, client.may_see_sessions = figures, may_see_sessions
         changes.result_list = clients
         return changes
 
@@ -152,11 +153,13 @@ class ClientAdmin(
 
     @admin.display(description=gettext_lazy("live sessions"))
     def live_sessions(self, client: Any) -> str:
-        """Return the exact or estimated number, with a link to the sessions."""
+        """Return the exact or estimated number, with a link to the sessions for those who may see them."""
         live = client.figures.live.get(client.pk, 0)
         text = number_format(live, force_grouping=True)
         if client.figures.is_estimate:
             text = _("about %(number)s") % {"number": text} if live else _("few")
+        if not client.may_see_sessions:
+            return text
         address = f"{self.url('refreshtoken_changelist')}?client__id__exact={client.pk}&state=live"
         return format_html('<a href="{}">{}</a>', address, text)
 

@@ -117,7 +117,7 @@ class ConsentAdmin(ReadOnlyAdmin):
         if consent is not None and self.has_view_permission(request, consent):
             if self.has_withdraw_permission(request):
                 tools.append((self.url("consent_withdraw", consent.pk), _("Withdraw")))
-            if (page := page_of_user(consent.user, site=self.admin_site.name)) is not None:
+            if (page := page_of_user(request, consent.user, site=self.admin_site)) is not None:
                 tools.append((page, _("User")))
         context = {"tools": tools, "show_delete": False}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})

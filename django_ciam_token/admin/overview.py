@@ -73,7 +73,6 @@ def overview(now: datetime) -> Overview:
     highest = most[0][1] if most else 1
     keys = list(SigningKey.objects.all())
     waiting, has_more = waiting_for_purge(now=now)
-    number = number_format(waiting, force_grouping=True)
     events = events_by_day(_CHARTED, days=DAYS, now=now) if ciam_settings.AUDIT_TRAIL else {}
     return Overview(
         notices=notices(keys, events.get(EventType.REUSE_DETECTED, ()), now),
@@ -91,7 +90,7 @@ def overview(now: datetime) -> Overview:
         charts=_charts(events, now) if ciam_settings.AUDIT_TRAIL else (),
         has_audit_trail=ciam_settings.AUDIT_TRAIL,
         key_event=_key_event(keys, now),
-        waiting=_("at least %(number)s") % {"number": number} if has_more else number,
+        waiting=_waiting(waiting, has_more=has_more),
         has_waiting=waiting > 0,
     )
 
@@ -114,6 +113,15 @@ def _key_event(keys: list[SigningKey], now: datetime) -> KeyEvent | None:
     return KeyEvent(kid=key.kid, state=str(SigningKeyState(state).label), at=at)
 
 
+def _waiting(number: int, *, has_more: bool) -> str:
+    if has_more and not number:
+        return _("none of the oldest")
+    text = number_format(number, force_grouping=True)
+    return _("at least %(number)s") % {"number": text} if has_more else text
+
+
 def _written(number: int, *, is_estimate: bool) -> str:
+    if is_estimate and not number:
+        return _("few")
     text = number_format(number, force_grouping=True)
     return _("about %(number)s") % {"number": text} if is_estimate else text

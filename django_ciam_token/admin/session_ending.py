@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import quote, unquote
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -98,7 +99,7 @@ class SessionEndingMixin(TokenAdmin):
         user = user_with_key(unquote(user_id))
         if user is None:
             raise Http404
-        back = page_of_user(user, site=self.admin_site.name) or self.url("refreshtoken_changelist")
+        back = page_of_user(request, user, site=self.admin_site) or self.url("refreshtoken_changelist")
         if not is_confirmed(request):
             return self.confirm(
                 request,
@@ -150,14 +151,16 @@ def name_of_user(session: RefreshToken) -> str:
     return _("(machine)") if session.user is None else user_name(session.user)
 
 
-def page_of_user(user: AbstractBaseUser, *, site: str) -> str | None:
-    """Return the address of a user's page in an admin site; None if it has none."""
+def page_of_user(request: HttpRequest, user: AbstractBaseUser, *, site: admin.AdminSite) -> str | None:
+    """Return the address of a user's page in an admin site; None if it has none that the operator may see."""
     opts = user._meta
     try:
         page = f"admin:{opts.app_label}_{opts.model_name}_change"
-        return reverse(page, args=[quote(user.pk)], current_app=site)
-    except NoReverseMatch:
+        address = reverse(page, args=[quote(user.pk)], current_app=site.name)
+        may_see = site.get_model_admin(type(user)).has_view_or_change_permission(request, user)
+    except (NoReverseMatch, NotRegistered):
         return None
+    return address if may_see else None
 
 
 def _ending_selected(chosen: list[uuid.UUID], details: list[str], request: HttpRequest) -> Confirmation:

@@ -182,7 +182,9 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
                     if may_end and session.user_id is not None
                     else None
                 ),
-                "user_url": page_of_user(session.user, site=self.admin_site.name) if session.user else None,
+                "user_url": (
+                    page_of_user(request, session.user, site=self.admin_site) if session.user else None
+                ),
             }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 

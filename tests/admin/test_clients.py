@@ -72,7 +72,7 @@ def test_the_page_of_a_client_shows_its_secrets_and_newest_sessions(operator, us
 
     assert ClientSecret.objects.get().last_four in page
     assert "Last used" in page
-    assert "more than 2 live" in page
+    assert "More than 2 that have not ended" in page
     assert page.count(reverse("admin:django_ciam_token_refreshtoken_changelist")[:-1]) > 3
     idle = operator.get(url("client_change", ClientFactory().pk)).content.decode()
     assert "This client has no sessions." in idle

@@ -111,7 +111,7 @@ def test_one_that_somebody_else_withdrew_is_not_counted(operator, consent, monke
 
 
 def test_a_site_without_pages_of_users_links_to_none(operator, consent, monkeypatch):
-    monkeypatch.setattr(consents, "page_of_user", lambda user, site: None)
+    monkeypatch.setattr(consents, "page_of_user", lambda request, user, site: None)
 
     page = operator.get(url("consent_change", consent.pk))
 
