@@ -22,6 +22,7 @@ from django_ciam_token.database.retry import read_rows, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import (
     ForeignToken,
+    RefreshRefusal,
     RefreshToken,
     RevokedAccessToken,
     SecurityEvent,
@@ -45,6 +46,7 @@ class PurgeResult:
     events: int = 0
     signing_keys: int = 0
     foreign_tokens: int = 0
+    refusals: int = 0
     finished: bool = False
     """Whether everything was checked; if not, the next run does the rest."""
 
@@ -87,6 +89,7 @@ def purge(
     steps["foreign_tokens"] = _remove_by(
         ForeignToken, "needed_until", before=now - _CLOCKS_DIFFER_BY, batch_size=batch_size
     )
+    steps["refusals"] = _remove_by(RefreshRefusal, "last_at", before=ended_before, batch_size=batch_size)
     if events_older_than is not None:
         steps["events"] = _remove_by(
             SecurityEvent, "at", before=now - events_older_than, batch_size=batch_size

@@ -28,6 +28,10 @@ reuse_detected: Final = Signal()
 """A superseded refresh token was presented; its session was revoked. Arguments: ``session``, ``client``,
 ``caller``."""
 
+refresh_refused: Final = Signal()
+"""A refresh with a token that this service has issued was refused. Arguments: ``session_id``, ``client``
+(None if it has not proved its identity), ``reason`` (as the log has it), ``caller``."""
+
 session_revoked: Final = Signal()
 """A session was ended. Arguments: ``session``, ``reason``, ``actor`` (a user name, or empty), ``caller``.
 

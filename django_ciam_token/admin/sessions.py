@@ -14,12 +14,14 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 
-from django_ciam_token.admin import cells, paging, session_list, user_agents
+from django_ciam_token.admin import cells, paging, refusals, session_list, user_agents
 from django_ciam_token.admin.base import ReadOnlyAdmin
 from django_ciam_token.admin.find_by_token import FindByTokenMixin
 from django_ciam_token.admin.session_ending import SessionEndingMixin, name_of_user, page_of_user
+from django_ciam_token.conf import ciam_settings
 from django_ciam_token.models import RefreshToken, RevocationReason, SecurityEvent, SessionState
 from django_ciam_token.models.refresh_token import NOT_EXCHANGED
+from django_ciam_token.monitoring.refusals import KEPT
 from django_ciam_token.sessions.state import state_of
 
 _EVENTS_SHOWN: Final = 100
@@ -176,6 +178,9 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
                 "show_delete": is_over,
                 "timeline": self._timeline(request, session),
                 "device": self.device(session),
+                "refusals": refusals.of_session(session),
+                "refusals_kept": KEPT,
+                "has_audit_trail": ciam_settings.AUDIT_TRAIL,
                 "end_url": None if is_over or not may_end else self.url("refreshtoken_end", session.pk),
                 "sign_out_url": (
                     self.url("refreshtoken_sign_out", quote(session.user_id))

@@ -23,6 +23,7 @@ from django_ciam_token.database.forks import after_fork
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.database.tenants import tenant_key
 from django_ciam_token.models import Client, EventType, RefreshToken, SecurityEvent
+from django_ciam_token.monitoring import refusals
 from django_ciam_token.monitoring.allowance import Allowance
 from django_ciam_token.monitoring.event_writer import EventWriter
 from django_ciam_token.monitoring.refresh_counter import count_refresh
@@ -59,6 +60,7 @@ def connect() -> None:
         signals.tokens_refreshed: _refreshed,
         signals.tokens_replayed: _replayed,
         signals.reuse_detected: _reused,
+        signals.refresh_refused: refusals.note_refusal,
         signals.sessions_revoked: _sessions_revoked,
         signals.access_token_revoked: _access_token_revoked,
         signals.client_authentication_failed: _client_authentication_failed,
@@ -80,6 +82,7 @@ def forget() -> None:
     _replays.clear()
     for memory in (_failures, _of_session, _left_out_is_logged, writer):
         memory.forget()
+    refusals.forget()
 
 
 after_fork(forget)

@@ -10,9 +10,9 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from django_ciam_token.database.batches import fitting_batch_size
-from django_ciam_token.database.retry import read_rows, retry
+from django_ciam_token.database.retry import in_key_order, read_rows, retry
 from django_ciam_token.database.routing import write_database
-from django_ciam_token.models import SecurityEvent
+from django_ciam_token.models import RefreshRefusal, SecurityEvent
 
 _NOBODY: Final = Q(pk__in=())
 
@@ -25,10 +25,11 @@ def erase_person(
     dry_run: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Take a person out of the audit trail; return how many events there were.
+    """Take a person out of the audit trail and the refused refreshes; return how many events there were.
 
-    The events stay, without user, address and actor. The trail has no index by user, so all of it is read, in
-    batches by the primary key. Each batch is a short transaction, and the same call again does the rest.
+    The events stay, without user, address and actor; refused refreshes are removed. Neither table has an
+    index by user, so all of it is read, in batches by the primary key. Each batch is a short transaction, and
+    the same call again does the rest.
 
     Args:
         user_key: the primary key of the user, as text; the user may be deleted already.
@@ -48,6 +49,8 @@ def erase_person(
     # As the trail records them, cut to the columns' lengths.
     about, by = Q(user_id=user_key[:64]), Q(actor=username[:150]) if username else _NOBODY
     events = SecurityEvent.objects.using(using).order_by("pk")
+    if not dry_run:
+        _remove_refusals(user_key[:64], size=size)
     erased, last = 0, 0
     while keys := read_rows(events.filter(pk__gt=last).values_list("pk", flat=True)[:size]):
         batch = events.order_by().filter(pk__range=(keys[0], keys[-1]))
@@ -68,3 +71,15 @@ def _erase(_attempt: int, batch: QuerySet[SecurityEvent], about: Q, by: Q, *, dr
         batch.filter(by).update(actor="")
         batch.filter(about).update(user_id="", address=None)
     return number
+
+
+def _remove_refusals(user_id: str, *, size: int) -> None:
+    using = write_database(RefreshRefusal)
+    refusals = RefreshRefusal.objects.using(using)
+    for keys in in_key_order(refusals.values_list("pk", flat=True), size, key=lambda pk: pk):
+        batch = refusals.filter(user_id=user_id, pk__range=(keys[0], keys[-1]))
+        retry(partial(_remove, rows=batch), using=using)
+
+
+def _remove(_attempt: int, rows: QuerySet[RefreshRefusal]) -> None:
+    rows.delete()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+import uuid
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -14,9 +15,15 @@ from rest_framework.request import Request
 from django_ciam_token import signals
 from django_ciam_token.caller import Caller, queued_for
 from django_ciam_token.conf import ciam_settings
+from django_ciam_token.database.routing import write_database
+from django_ciam_token.errors import InvalidClient, InvalidGrant, InvalidScope, OAuthError, UnauthorizedClient
 from django_ciam_token.grants import TokenRequest, find_grant, require, session_named_by
+from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.views.base import EndpointView
 from django_ciam_token.views.rendering import CONTENT_TYPE, NO_STORE, JSONRenderer
+
+# What an application can't repeat with success. Of an outage or a malformed request the log is enough.
+_REFUSALS: Final = (InvalidGrant, InvalidClient, UnauthorizedClient, InvalidScope)
 
 
 class TokenView(EndpointView):
@@ -47,22 +54,25 @@ class TokenView(EndpointView):
         parameters = self.form(request)
         grant = find_grant(require(parameters, "grant_type"))
         caller = Caller.of(request._request)
-        reading = self.authenticate_client(
-            request,
-            parameters,
-            caller=caller,
-            now=now,
-            session_id=session_named_by(grant, parameters),
-        )
-        token_request = TokenRequest(
-            client=reading.client,
-            parameters=parameters,
-            caller=caller,
-            now=now,
-            session=reading.session,
-            queued=queued_for(request._request, now=now),
-        )
-        tokens = grant(token_request)
+        session_id, client = session_named_by(grant, parameters), None
+        try:
+            reading = self.authenticate_client(
+                request, parameters, caller=caller, now=now, session_id=session_id
+            )
+            client = reading.client
+            token_request = TokenRequest(
+                client=client,
+                parameters=parameters,
+                caller=caller,
+                now=now,
+                session=reading.session,
+                queued=queued_for(request._request, now=now),
+            )
+            tokens = grant(token_request)
+        except OAuthError as error:
+            if parameters["grant_type"] == "refresh_token":
+                _report_refusal(error, session_id=session_id, client=client, caller=caller)
+            raise
         # Not a `Response`: that starts as an HTML page and becomes this answer only later. The Content-Length
         # keeps the answer from being sent in chunks, and nobody mistakes a part of it for the whole.
         body = JSONRenderer().render(tokens.members(timezone.now()))
@@ -79,3 +89,21 @@ def _outcome(response: HttpResponseBase) -> str:
     # What could not even be answered as an error has no `data`.
     members: dict[str, str] = getattr(response, "data", {})
     return members.get("error", "server_error")
+
+
+def _report_refusal(
+    error: OAuthError, *, session_id: uuid.UUID | None, client: Client | None, caller: Caller
+) -> None:
+    """Signal that a refresh was refused, unless nobody can tell of which session."""
+    # A token of another package names its session only once it was looked up.
+    known = session_id or error.log_fields.get("session_id")
+    if known and isinstance(error, _REFUSALS):
+        signals.send_after_commit(
+            signals.refresh_refused,
+            sender=RefreshToken,
+            using=write_database(RefreshToken),
+            session_id=uuid.UUID(str(known)),
+            client=client,
+            reason=error.reason,
+            caller=caller,
+        )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -8,11 +9,13 @@ from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from django_ciam_token.admin import refusals
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.database.uuid7 import uuid7
-from django_ciam_token.models import RefreshToken, SessionState
+from django_ciam_token.models import RefreshRefusal, RefreshToken, SessionState
 from django_ciam_token.models.refresh_token import NOT_EXCHANGED
-from tests.factories import UserFactory, make_session
+from tests.conftest import post_form
+from tests.factories import ClientFactory, UserFactory, make_session
 from tests.operators import browser_of, url
 
 pytestmark = pytest.mark.django_db
@@ -85,7 +88,7 @@ def test_the_history_needs_the_permission_to_view_the_audit_trail(session):
 
     page = browser.get(url("refreshtoken_change", session.pk)).content.decode()
 
-    assert "ciam-timeline" not in page
+    assert 'id="ciam-timeline"' not in page
 
 
 def test_the_history_that_django_keeps_of_a_session_is_shown(operator, session):
@@ -134,3 +137,67 @@ def test_a_live_session_is_ended_and_not_deleted(operator, session):
     page = operator.get(url("refreshtoken_change", session.pk)).content.decode()
     assert end not in page
     assert delete in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_page_of_a_session_says_why_its_user_was_logged_out(session, web_client, user, first_tokens):
+    user.set_password("another horse")
+    user.save()
+    form = {
+        "grant_type": "refresh_token",
+        "client_id": web_client.client_id,
+        "client_secret": web_client.plain_secret,
+        "refresh_token": first_tokens["refresh_token"],
+    }
+    for _ in range(2):
+        post_form(form, REMOTE_ADDR="192.0.2.9", HTTP_USER_AGENT="X11; Linux Firefox/140.0")
+    thief = ClientFactory()
+    secret = {"client_id": thief.client_id, "client_secret": thief.plain_secret}
+    post_form({**form, **secret}, REMOTE_ADDR="2001:db8::1")
+
+    # Whoever may see the session may see this: it has the same facts.
+    page = browser_of("view_refreshtoken").get(url("refreshtoken_change", session.pk)).content.decode()
+
+    [refusals] = re.findall(r'<ol class="ciam-timeline ciam-refusals">.*?</ol>', page, re.DOTALL)
+    other, own = re.findall(r"<li.*?</li>", refusals, re.DOTALL)
+    assert "password changed" in own
+    assert "192.0.2.9" in own
+    assert "Firefox 140" in own
+    assert "2 times since" in own
+    assert web_client.client_id not in own
+    assert "the token belongs to another application" in other
+    assert f"by the client {thief.client_id}" in other
+    assert re.search(r">\d{4}-\d\d-\d\d \d\d:\d\d:\d\d -0[56]:00</time>", own)
+
+
+def test_the_page_of_a_session_says_so_if_nothing_was_refused_or_recorded(operator, session, settings):
+    page = operator.get(url("refreshtoken_change", session.pk)).content.decode()
+    assert "No refresh of this session was refused" in page
+
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "AUDIT_TRAIL": False}
+
+    page = operator.get(url("refreshtoken_change", session.pk)).content.decode()
+    assert "refused refreshes are not recorded" in page
+
+
+def test_the_page_of_a_session_makes_as_many_queries_for_ten_refusals_as_for_none(operator, session):
+    def count():
+        with CaptureQueriesContext(connection) as queries:
+            assert operator.get(url("refreshtoken_change", session.pk)).status_code == 200
+        return len(queries)
+
+    count()  # Content types and the like are cached by the first request.
+    none = count()
+    now = timezone.now()
+    RefreshRefusal.objects.bulk_create(
+        RefreshRefusal(session_id=session.pk, slot=slot, reason="revoked", first_at=now, last_at=now)
+        for slot in range(10)
+    )
+
+    assert count() == none
+
+
+@pytest.mark.parametrize("reason", ["reuse", "revoked", "expired", "password_changed", "wrong_secret"])
+def test_every_reason_of_a_refusal_is_in_words(reason):
+    assert refusals.in_words(reason) != reason
+    assert refusals.in_words("a reason of the site's own grant") == "a reason of the site's own grant"

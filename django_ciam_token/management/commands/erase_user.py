@@ -17,8 +17,8 @@ class Command(TokenCommand):
 
     help = (
         "Take a person out of the audit trail: user, address and actor of their events are erased, and the "
-        "events stay. Name the user by primary key, so that it works after the user was deleted. Deleting a "
-        "user deletes the sessions. Logs are not touched."
+        "events stay. Their refused refreshes are removed. Name the user by primary key, so that it works "
+        "after the user was deleted. Deleting a user deletes the sessions. Logs are not touched."
     )
     examples = (
         "  manage.py erase_user 42 --dry-run\n"

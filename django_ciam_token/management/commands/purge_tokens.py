@@ -91,5 +91,5 @@ def _text(result: PurgeResult) -> str:
     return (
         f"{result.sessions} sessions, {result.revoked_access_tokens} records of revoked access tokens, "
         f"{result.events} audit events, {result.signing_keys} signing keys, "
-        f"{result.foreign_tokens} records of imported tokens"
+        f"{result.foreign_tokens} records of imported tokens, {result.refusals} refused refreshes"
     )
