@@ -29,7 +29,7 @@ def _rubbish(web_client, user):
 def test_purge_tokens_says_what_it_removed(run, errors):
     assert run("purge_tokens") == (
         "Removed 5 sessions, 1 records of revoked access tokens, 0 audit events, "
-        "0 signing keys, 0 records of imported tokens.\n"
+        "0 signing keys, 0 records of imported tokens, 0 refused refreshes.\n"
     )
     assert errors.getvalue() == ""
     assert RefreshToken.objects.count() == len(live_ids()) == 1
@@ -44,6 +44,7 @@ def test_purge_tokens_answers_with_json_and_removes_events_if_asked(run_json):
         "events": 1,
         "signing_keys": 0,
         "foreign_tokens": 0,
+        "refusals": 0,
         "finished": True,
     }
 
@@ -74,7 +75,7 @@ def test_purge_tokens_reports_progress_if_asked_or_if_it_takes_long(run, errors,
     assert errors.getvalue().splitlines()[len(lines) :] == [
         (
             "So far: 3 sessions, 0 records of revoked access tokens, 0 audit events, "
-            "0 signing keys, 0 records of imported tokens."
+            "0 signing keys, 0 records of imported tokens, 0 refused refreshes."
         )
     ]
 
