@@ -1,4 +1,4 @@
-"""What many sessions need, computed from the measured cost of one refresh: the table of docs/scaling.md.
+"""What many sessions need, from the measured cost of one refresh: a table of docs/explanation/scaling.md.
 
     python benchmarks/arithmetic.py [--web-ms 2.0] [--database-ms 0.34] [--wal-bytes 280] [--every 300] …
 

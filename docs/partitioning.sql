@@ -4,7 +4,7 @@
 --     psql -v ON_ERROR_STOP=1 -c "SET ciam.partitions = 16" -f docs/partitioning.sql "$DATABASE_URL"
 --
 -- Tested on PostgreSQL 15; made for 14 and newer. It is one transaction, during which nobody can use the table:
--- docs/scaling.md tells how long that takes and what else to know. Run it as the owner of the table.
+-- docs/explanation/scaling.md tells how long that takes and what else to know. Run it as the owner of the table.
 
 DO $partitioning$
 DECLARE

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,9 @@ def main(folder: Path) -> None:
         assert needed in names, f"{needed} is not in the wheel"
     foreign = [name for name in names if name.split("/")[0].split("-")[0] != "django_ciam_token"]
     assert not foreign, f"the wheel would install {foreign}"
+    [metadata] = [name for name in names if name.endswith(".dist-info/METADATA")]
+    relative = re.findall(r"\]\((?!https?:)[^)]*\)", zipfile.ZipFile(wheel).read(metadata).decode())
+    assert not relative, f"links of the description that lead nowhere outside the repository: {relative}"
     with tempfile.TemporaryDirectory() as name:
         site = Path(name)
         use(wheel, site)

@@ -94,7 +94,7 @@ def test_e003_a_value_is_of_the_wrong_type(name):
 
     assert [message.id for message in found] == ["django_ciam_token.E003"]
     assert found[0].msg.startswith(f"CIAM_TOKEN[{name!r}] ")
-    assert found[0].hint == "See the settings in the README."
+    assert found[0].hint == "See docs/reference/settings.md."
     assert found[0].is_serious()
 
 
@@ -102,7 +102,7 @@ def test_e003_the_issuer_is_not_a_string():
     assert messages(ISSUER=5) == [
         Error(
             "CIAM_TOKEN['ISSUER'] must be a string that is not empty.",
-            hint="See the settings in the README.",
+            hint="See docs/reference/settings.md.",
             id="django_ciam_token.E003",
         )
     ]

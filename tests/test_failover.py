@@ -1,4 +1,4 @@
-"""The effects of a failover to a replica that lacks the last transactions; docs/scaling.md describes them.
+"""What a failover to a replica that lacks the last transactions does, as in docs/explanation/scaling.md.
 
 The tests undo the lost transactions by writing the row as the replica still has it.
 """

@@ -1,4 +1,4 @@
-"""A site as its developers have it: http, DEBUG, a short SECRET_KEY, and the README's tests as its own."""
+"""A developers' site: http, DEBUG, a short SECRET_KEY, and the tests of the guide as its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 import django_ciam_token
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+GUIDE = Path(__file__).resolve().parent.parent / "docs" / "how-to" / "testing.md"
 MANAGE = """
 import os, sys
 os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
@@ -55,7 +55,7 @@ urlpatterns = [path("orders", OrdersView.as_view()), path("", include("django_ci
 @pytest.fixture
 def manage(tmp_path):
     """Run a command of the site."""
-    [block] = re.findall(r"<!-- code: testing -->\n```python\n(.*?)```", README.read_text(), re.DOTALL)
+    [block] = re.findall(r"<!-- code: testing -->\n```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     files = {"manage.py": MANAGE, "settings.py": SETTINGS, "urls.py": URLS, "tests.py": block}
     for name, content in files.items():
         (tmp_path / name).write_text(content)
@@ -71,7 +71,7 @@ def manage(tmp_path):
     return run
 
 
-def test_the_tests_of_the_readme_pass_as_written(manage):
+def test_the_tests_of_the_guide_pass_as_written(manage):
     tests = manage("test")
 
     assert tests.returncode == 0, tests.stderr

@@ -1,4 +1,4 @@
-"""What ``manage.py check`` reports about the site. The ids are stable and listed in the README.
+"""What ``manage.py check`` reports about the site. The ids are stable and listed in docs/reference/checks.md.
 
 Those of signing keys are in `keys.key_checks`.
 """

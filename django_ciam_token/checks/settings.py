@@ -76,7 +76,7 @@ def _check_values() -> Iterator[CheckMessage]:
         try:
             getattr(ciam_settings, name)
         except ImproperlyConfigured as wrong:
-            yield error("E003", str(wrong), "See the settings in the README.")
+            yield error("E003", str(wrong), "See docs/reference/settings.md.")
 
 
 def _check_foreign_tokens() -> Iterator[CheckMessage]:
@@ -85,7 +85,7 @@ def _check_foreign_tokens() -> Iterator[CheckMessage]:
     except ImproperlyConfigured:
         return  # Reported with the other values.
     for message in filter(None, map(foreign.mistake_in, named, named.values())):
-        yield error("E003", message, "See the settings in the README.")
+        yield error("E003", message, "See docs/reference/settings.md.")
 
 
 def _check_issuer() -> Iterator[CheckMessage]:

@@ -30,7 +30,7 @@ ACCESS_TOKEN_PROFILES: Final = ("ciam", "rfc9068")
 
 
 class Settings:
-    """Typed access to ``CIAM_TOKEN``; the README describes each member."""
+    """Typed access to ``CIAM_TOKEN``; docs/reference/settings.md describes each member."""
 
     ISSUER = Option(parsers.as_string, default=None)
     """The ``iss`` of every token and the origin of every URL in the discovery document."""

@@ -24,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _prepared(as_in_production):
-    """With the settings that the README recommends: statements are prepared."""
+    """With the settings that docs/how-to/databases.md recommends: statements are prepared."""
     wrapper = connections["default"]
     options = wrapper.settings_dict["OPTIONS"]
     wrapper.settings_dict["OPTIONS"] = {"server_side_binding": True, "prepare_threshold": 1}

@@ -15,8 +15,11 @@ import pytest
 
 import django_ciam_token
 
-TUTORIAL = Path(__file__).resolve().parent.parent.parent / "docs" / "tutorial.md"
-BLOCK = re.compile(r'(<!-- not run[^\n]*-->\n)?```(\w+)(?: title="([^"]+)")?\n(.*?)```\n', re.DOTALL)
+ROOT = Path(__file__).resolve().parent.parent.parent
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+BLOCK = re.compile(
+    r"(<!-- not run[^\n]*-->\n)?(?:(At the end of )?`([\w/]+\.\w+)`:\n\n)?```(\w+)\n(.*?)```\n", re.DOTALL
+)
 END = "--end-of-the-output--"
 
 
@@ -28,6 +31,7 @@ class Reader:
         self.port = _free_port()
         self.answers: list[dict[str, object]] = []
         (folder / "shop").mkdir()
+        (folder / "django_ciam_token").symlink_to(ROOT)  # the clone that the documentation speaks of
         self._install_commands(folder / "bin")
         variables = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO")}
         self._environment = {
@@ -58,22 +62,20 @@ class Reader:
     def follow(self, text: str) -> None:
         """Do what each block says, in order."""
         for match in BLOCK.finditer(text.replace("127.0.0.1:8000", f"127.0.0.1:{self.port}")):
-            not_run, language, title, content = match.groups()
+            not_run, at_the_end, name, language, content = match.groups()
             if not_run:
                 continue
-            if title:
-                self._write(title, content)
+            if name:
+                self._write(self.folder / "shop" / name, content, add=bool(at_the_end))
             elif language == "console":
                 self.type_block(content)
+            elif language == "sh":
+                self.type_block("".join(f"$ {line}\n…\n" for line in content.splitlines()))
             else:
                 pytest.fail(f"a block that is neither a file nor commands: {content}")
 
-    def _write(self, title: str, content: str) -> None:
-        name, _, where = title.partition(" ")
-        path = self.folder / "shop" / name
-        assert where in ("", "(add at the end)")
-        before = path.read_text() + "\n" if where else ""
-        path.write_text(before + content)
+    def _write(self, path: Path, content: str, *, add: bool) -> None:
+        path.write_text(path.read_text() + "\n" + content if add else content)
         if self._server:
             self.start_server()
 

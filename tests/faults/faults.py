@@ -160,7 +160,7 @@ async def step_clocks(stage: Stage) -> None:
 
 
 async def rotate_everything(stage: Stage) -> None:
-    """Replace signing key, client secret and SECRET_KEY as the README describes."""
+    """Replace signing key, client secret and SECRET_KEY as the guide in docs/how-to describes."""
     site = stage.site
     kept: list[str] = []
 

@@ -56,7 +56,7 @@ class SQLite(Database):
 
 class PostgreSQL(Database):
     name = "postgresql"
-    # As docs/performance.md advises.
+    # As docs/explanation/performance.md advises.
     options = {"server_side_binding": True, "prepare_threshold": 5}
 
     def __init__(self, folder: Path) -> None:
@@ -248,7 +248,7 @@ class Galera(Database):
 
     name = "galera"
     nodes = 3
-    # As the README advises: no node is read before it has applied all earlier rotations.
+    # As docs/how-to/databases.md advises: no node is read before it has applied all earlier rotations.
     options = {**MariaDB.options, "init_command": "SET SESSION wsrep_sync_wait=1"}
 
     def __init__(self, folder: Path) -> None:

@@ -79,7 +79,7 @@ def test_under_asgi_a_preflight_is_answered():
 
 
 class Narrow(TokenView):
-    """A site's own view, as in the README."""
+    """A site's own view, as in docs/how-to/protected-views.md."""
 
 
 _OWN = [path("oauth2/token", Narrow.as_view(), name="token")]

@@ -1,4 +1,4 @@
-"""Our package, set up as in its README.
+"""Our package, set up as in its documentation.
 
 BENCHMARK_ALGORITHM chooses how tokens are signed; BENCHMARK_AUDIT_TRAIL=0 switches the audit trail off.
 """
