@@ -121,6 +121,9 @@ def _lift(connection: Any, lift: str) -> None:
     except Error:
         # A refresh must not inherit the limit.
         connection.close()
+        if connection.in_atomic_block:
+            # The transaction is lost with the connection, and Django would leave its block without an error.
+            raise
 
 
 _LIMITS: Final = {"postgresql": _on_postgresql, "mysql": _on_mysql, "sqlite": _on_sqlite}

@@ -9,7 +9,7 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
 
 from django_ciam_token.database import patience
-from django_ciam_token.database.patience import Pause, impatient
+from django_ciam_token.database.patience import Pause, impatient, impatient_end
 from django_ciam_token.models import Client
 from tests.locks import held_elsewhere, row_locks, table_lock
 
@@ -93,6 +93,31 @@ def test_a_limit_that_can_not_be_lifted_ends_with_the_connection(web_client, mon
         limited = connection.connection
 
     assert connection.connection is not limited
+    assert limits() == usual
+
+
+def test_within_a_transaction_it_is_an_error_if_a_limit_can_not_be_lifted(web_client):
+    """Django leaves a block whose connection was closed without an error, although nothing is committed."""
+
+    @transaction.atomic
+    def change():
+        Client.objects.update(name="changed")
+        patience._lift(connection, "no SQL")
+
+    with pytest.raises(DatabaseError):
+        change()
+
+    assert Client.objects.get().name == web_client.name
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="its one lock is held already")
+def test_the_end_of_a_transaction_may_be_impatient(web_client):
+    usual = limits()
+    with transaction.atomic():
+        assert limits() == usual
+        with impatient_end("default"):
+            assert limits() != usual
+
     assert limits() == usual
 
 

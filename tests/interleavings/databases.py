@@ -48,9 +48,16 @@ def is_waiting_for_lock(number: int | None) -> bool:
         return bool(
             _ask("SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event_type = 'Lock'", number)
         )
-    # What `information_schema.innodb_trx` says may be a tenth of a second old; this is not.
-    [(_, _, status)] = _ask("SHOW ENGINE INNODB STATUS")
-    transactions = status.split("---TRANSACTION")
+    # What `information_schema.innodb_trx` says may be a tenth of a second old; this is not. It quotes
+    # statements, and so the bytes in them, which are no UTF-8.
+    with connection.cursor() as cursor:
+        cursor.execute("SET character_set_results = binary")
+        try:
+            cursor.execute("SHOW ENGINE INNODB STATUS")
+            [(_, _, status)] = cursor.fetchall()
+        finally:
+            cursor.execute("SET character_set_results = utf8mb4")
+    transactions = bytes(status).decode(errors="replace").split("---TRANSACTION")
     return any("LOCK WAIT" in one and f"thread id {number}," in one for one in transactions)
 
 

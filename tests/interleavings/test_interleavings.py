@@ -74,6 +74,15 @@ def test_no_order_of_two_operations_breaks_anything(place):
     assert counts.crashes > 0
 
 
+def test_no_crash_of_an_exchange_breaks_anything():
+    """All of them: it is the one rotation that writes more than its row."""
+    with Campaign(level_of_isolation()) as campaign:
+        counts = campaign.try_all(pairs_of("exchange a code"), Size(orders=8, crashes=1_000))
+
+    assert (counts.violations, counts.examples) == (0, [])
+    assert counts.crashes > 40
+
+
 # Once is enough, but SQLite lets nobody in between a check and a write within one transaction.
 ON_SERVERS = ("checked before it is written",)
 
