@@ -112,5 +112,6 @@ def test_the_list_of_events_names_the_fields(operator, web_client):
 
     page = operator.get(url("securityevent_changelist")).content.decode()
 
-    assert "asks_consent" in page
+    # Where the line may be broken is marked.
+    assert "asks_consent" in page.replace("<wbr>", "")
     assert "client changed" in page
