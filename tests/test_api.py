@@ -8,6 +8,7 @@ from django.db import OperationalError, connection
 from django.test import RequestFactory
 
 from django_ciam_token import api, signals
+from django_ciam_token.crypto import refresh_token_string, site_keys
 from django_ciam_token.errors import (
     InvalidGrant,
     InvalidRequest,
@@ -34,6 +35,17 @@ def test_first_tokens_are_what_the_token_endpoint_answers(web_client, user, refr
     assert list(first) == list(second)
     assert first["scope"] == second["scope"] == "openid profile email"
     assert claims(first["id_token"]).keys() == claims(second["id_token"]).keys()
+
+
+def test_first_tokens_are_signed_with_the_newest_secret(web_client, user, settings):
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "the-secret-of-this-year-" + "n" * 30
+
+    token = api.issue_tokens(client=web_client, user=user)["refresh_token"]
+
+    # It is still accepted when the fallbacks are removed.
+    newest = site_keys.token_keys()[:1]
+    assert refresh_token_string.authenticate(token, newest).session_id == RefreshToken.objects.get().pk
 
 
 def test_a_machine_acts_for_itself(machine):

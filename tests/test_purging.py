@@ -187,6 +187,20 @@ def test_live_sessions_cost_no_write(web_client, user):
     assert not [query["sql"] for query in queries if query["sql"].startswith(("DELETE", "BEGIN", "COMMIT"))]
 
 
+def test_each_session_is_read_once(web_client, user):
+    """Ten batches at a time."""
+    make_sessions(25, web_client, user)
+
+    with CaptureQueriesContext(connection) as queries:
+        purge(batch_size=1)
+
+    table = RefreshToken._meta.db_table
+    readings = [
+        query["sql"] for query in queries if query["sql"].startswith("SELECT") and table in query["sql"]
+    ]
+    assert len(readings) == 3
+
+
 def test_a_session_that_was_refreshed_between_reading_and_deleting_survives(
     web_client, user, monkeypatch, settings
 ):

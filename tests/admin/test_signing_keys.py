@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import OperationalError, connection
+from django.db import connection
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone as django_timezone
@@ -159,30 +159,3 @@ def test_rotation_is_protected_against_forged_requests(name):
     browser.force_login(UserFactory(is_staff=True, is_superuser=True))
 
     assert browser.post(url(name), {"confirmed": "yes", "algorithm": "RS256"}).status_code == 403
-
-
-def test_removing_retired_keys_is_counted_once_though_the_commit_is_uncertain(monkeypatch):
-    signing_keys.rotate(immediately=True)
-    update = signing_keys.SigningKey._default_manager.get_queryset().__class__.update
-    failures = []
-
-    def uncertain(rows, **fields):
-        changed = update(rows, **fields)
-        if not failures:
-            failures.append(1)
-            raise OperationalError("connection lost")
-        return changed
-
-    monkeypatch.setattr("django.db.models.QuerySet.update", uncertain)
-    monkeypatch.setattr("django_ciam_token.database.retry.connections", {"default": _Outside()})
-
-    assert signing_keys.remove_retired() == 1
-
-
-class _Outside:
-    """A connection outside a transaction, as in a request."""
-
-    in_atomic_block = False
-
-    def close_if_unusable_or_obsolete(self):
-        """Do nothing: the connection is fine."""

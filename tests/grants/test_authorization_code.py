@@ -242,6 +242,28 @@ def test_another_client_is_refused_and_the_code_stays_good_for_its_owner(web_cli
     assert_live(client=web_client)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"code_verifier": None},
+        {"code_verifier": "x" * 43},
+        {"redirect_uri": "https://other.example.com/cb"},
+        {"code": "garbage"},
+        {"client": "another"},
+    ],
+    ids=str,
+)
+def test_a_client_that_tries_out_codes_is_slowed_down(web_client, user, settings, changes):
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "FAILURES_PER_MINUTE": 1}
+    other = ClientFactory(redirect_uris=REDIRECT_URI)
+    client = other if "client" in changes else web_client
+    wrong = {name: value for name, value in changes.items() if name != "client"}
+    code = code_for(web_client, user)
+
+    assert_refused(exchange(client, code, **wrong))
+    assert exchange(client, code, **wrong).status_code == 429
+
+
 def test_a_code_whose_row_was_given_to_another_client_is_good_for_neither(web_client, user):
     """As somebody could who can write the database but does not have the site's secrets."""
     other = ClientFactory(redirect_uris=REDIRECT_URI)

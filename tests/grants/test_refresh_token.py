@@ -325,7 +325,7 @@ def test_reuse_ends_exactly_one_session(web_client, user, first_tokens, refresh)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_reuse_is_signalled_once(web_client, first_tokens, refresh, session, traces):
+def test_reuse_is_signalled_once(web_client, first_tokens, refresh, session, traces, caplog):
     second = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
     refresh(web_client, second)
 
@@ -334,6 +334,8 @@ def test_reuse_is_signalled_once(web_client, first_tokens, refresh, session, tra
 
     [reuse] = traces.of(signals.reuse_detected)
     assert (reuse["session"].pk, reuse["client"]) == (session.pk, web_client)
+    [record] = [record for record in caplog.records if getattr(record, "event", "") == "reuse_detected"]
+    assert (record.levelname, record.session_id) == ("WARNING", str(session.pk))
     [revoked] = traces.of(signals.session_revoked)
     assert (revoked["session"].pk, revoked["reason"]) == (session.pk, "reuse")
 

@@ -202,6 +202,24 @@ def test_a_rotation_is_carried_out_once_when_its_commit_breaks(first_key, break_
     assert SigningKey.objects.get(kid=key.kid).retired_at is None
 
 
+@pytest.mark.django_db(transaction=True)
+def test_removing_retired_keys_is_counted_once_though_the_commit_is_uncertain(first_key, break_next_commit):
+    rotate(immediately=True)
+    broken = break_next_commit()
+
+    assert signing_keys.remove_retired() == 1
+
+    assert broken
+    assert states(timezone.now()) == [REMOVED, ACTIVE]
+
+
+def test_removing_them_twice_at_the_same_instant_counts_them_once(first_key):
+    rotate(immediately=True)
+    now = timezone.now()
+
+    assert [signing_keys.remove_retired(now=now) for _ in range(2)] == [1, 0]
+
+
 def test_a_rotation_is_logged_and_signalled(traces, caplog, django_capture_on_commit_callbacks):
     now = timezone.now()
 

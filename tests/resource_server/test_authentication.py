@@ -27,7 +27,7 @@ from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import RefreshToken, RevokedAccessToken, SigningKey
 from django_ciam_token.resource_server import AccessTokenAuthentication, has_scopes
 from django_ciam_token.tokens import access_tokens
-from tests.factories import ClientFactory
+from tests.factories import ClientFactory, UserFactory
 from tests.resource_server.conftest import (
     EXPIRED,
     NO_TOKEN,
@@ -94,6 +94,23 @@ def test_the_request_carries_the_user_the_client_and_the_claims(web_client, user
 def test_a_token_without_a_session_authenticates_its_user(user):
     token = issue_tokens(client=ClientFactory(refresh_tokens_enabled=False), user=user)["access_token"]
 
+    assert get(token=token).json()["pk"] == user.pk
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "application/at+jwt", "Application/AT+JWT"])
+def test_the_type_of_an_access_token_may_be_written_as_any_media_type(access_token, typ):
+    """RFC 7515 §4.1.9, RFC 9068 §4; upper and lower case are the same."""
+    assert get(token=resign(access_token, typ=typ)).status_code == 200
+
+
+def test_what_a_site_calls_a_user_is_not_taken_for_anothers_primary_key(settings, user):
+    bob = UserFactory()
+    configure(settings, SUBJECT=lambda _: str(bob.pk))
+    token = issue_tokens(client=ClientFactory(refresh_tokens_enabled=False), user=user)["access_token"]
+
+    assert_refused(get(token=token))
+
+    configure(settings, USER_OF_SUBJECT=lambda _: user)
     assert get(token=token).json()["pk"] == user.pk
 
 
@@ -174,6 +191,14 @@ def test_an_id_token_to_which_the_site_adds_claims_is_refused(settings, web_clie
     configure(settings, ID_TOKEN_CLAIMS=lambda **_: {"roles": ["admin"], "groups": "x"})
 
     assert_refused(get(token=issue_tokens(client=web_client, user=user)["id_token"]))
+
+
+def test_an_id_token_that_looks_like_an_access_token_but_for_its_azp_is_refused(first_tokens):
+    """Of another service of the same issuer, which signs with the same key."""
+    id_token = resign(first_tokens["id_token"], scope="openid", jti=str(uuid.uuid4()))
+    assert_refused(get(token=id_token))
+
+    assert get(token=resign(id_token, drop=["azp"])).status_code == 200
 
 
 def test_a_refresh_token_is_refused(first_tokens):

@@ -45,6 +45,28 @@ def test_older_sessions_are_listed_though_the_newest_are_over(web_client, spa_cl
     assert [session.session_id for session in list_sessions()] == live[::-1]
 
 
+def test_each_session_is_listed_once_though_some_in_between_are_over(
+    web_client, spa_client, user, django_assert_num_queries
+):
+    live, over = [], timezone.now() - 3 * HOUR
+    for is_live in (True, *[False] * 5, True, False, True, True):
+        session = (
+            make_session(spa_client, user) if is_live else make_session(web_client, user, issued_at=over)
+        )
+        live = [session.pk, *live] if is_live else live
+        time.sleep(0.002)
+    web_client.session_lifetime = 2 * HOUR
+    web_client.save()
+
+    # The second reading goes on behind the fourth session, and takes many more rows than the first.
+    with django_assert_num_queries(2):
+        listed = list_sessions(limit=4)
+    assert [session.session_id for session in listed] == live
+    # None is needed if what was read first is enough.
+    with django_assert_num_queries(1):
+        assert len(list_sessions(limit=2)) == 2
+
+
 def test_a_session_is_listed_with_all_that_tells_it_from_others(web_client, user, refresh):
     issued = issue_tokens(client=web_client, user=user, scope="openid email")
     refresh(web_client, issued["refresh_token"])

@@ -21,7 +21,7 @@ from django_ciam_token.models import RefreshToken, RevocationReason, SecurityEve
 from django_ciam_token.monitoring import audit_trail
 from django_ciam_token.sessions import revocation
 from django_ciam_token.sessions.criteria import SessionCriteria
-from django_ciam_token.sessions.revocation import revoke_sessions
+from django_ciam_token.sessions.revocation import revoke_session, revoke_sessions
 from tests.factories import UserFactory, live_ids, make_session, make_sessions
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -64,7 +64,7 @@ def heard(nobody_listens):
     signals.session_revoked.disconnect(receive)
 
 
-def test_a_user_signs_out_all_other_devices(web_client, spa_client, user, refresh):
+def test_a_user_signs_out_all_other_devices(web_client, spa_client, user, refresh, caplog):
     here = issue_tokens(client=web_client, user=user)
     this_session = RefreshToken.objects.get().pk
     there = issue_tokens(client=spa_client, user=user)
@@ -77,6 +77,8 @@ def test_a_user_signs_out_all_other_devices(web_client, spa_client, user, refres
     assert refresh(web_client, other["refresh_token"]).status_code == 200
     ended = RefreshToken.objects.exclude(revoked_at=None).get()
     assert ended.revoked_reason == "user"
+    [record] = [record for record in caplog.records if "sessions revoked" in record.getMessage()]
+    assert (record.sessions, record.user, record.except_session) == (1, user.username, str(this_session))
     assert abs(ended.revoked_at - timezone.now()) < timedelta(minutes=1)
 
 
@@ -308,6 +310,38 @@ def test_after_a_commit_of_unknown_outcome_each_session_counts_and_is_told_of_on
     assert ended == 3
     assert live_ids() == set()
     assert len(heard) == (3 if listened else 0)
+
+
+def test_a_revocation_of_another_request_is_not_taken_for_ours(web_client, user, monkeypatch, heard):
+    """The database refuses once; before it is asked again, somebody else ends the session."""
+    session = make_session(web_client, user)
+    real = QuerySet.update
+
+    def refuse(rows, **values):
+        raise OperationalError("deadlock")
+
+    def end_by_somebody_else(seconds):
+        monkeypatch.setattr(QuerySet, "update", real)
+        RefreshToken.objects.update(revoked_at=timezone.now(), revoked_reason=OPERATOR)
+
+    monkeypatch.setattr(QuerySet, "update", refuse)
+    monkeypatch.setattr(retry.time, "sleep", end_by_somebody_else)
+
+    assert revoke_session(session, reason=USER, now=timezone.now()) is False
+
+    assert heard == []
+    session.refresh_from_db()
+    assert session.revoked_reason == OPERATOR
+
+
+def test_the_same_request_at_the_same_instant_ends_a_session_once(web_client, user, heard):
+    """Two hosts whose clocks agree to the microsecond."""
+    session, now = make_session(web_client, user), timezone.now()
+
+    assert revoke_session(session, reason=USER, now=now) is True
+    assert revoke_session(session, reason=USER, now=now) is False
+
+    assert len(heard) == 1
 
 
 def test_a_session_that_is_refreshed_meanwhile_is_idle_no_longer(web_client, user, monkeypatch):

@@ -22,7 +22,10 @@ from tests.views.conftest import FORM, assert_error, basic
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("name", ["client_secret", "refresh_token", "client_assertion"])
+@pytest.mark.parametrize(
+    "name",
+    ["client_secret", "client_assertion", "refresh_token", "access_token", "token", "code", "password"],
+)
 def test_secrets_in_the_query_string_are_refused(form, name):
     browser = Browser(raise_request_exception=False)
 

@@ -102,6 +102,21 @@ def test_a_live_refresh_token_is_described(introspect, refresh, web_client, user
     assert RefreshToken.objects.get().generation == 1
 
 
+def test_a_refresh_token_was_issued_when_its_session_was_last_refreshed(
+    introspect, refresh, web_client, first_tokens
+):
+    token = refresh(web_client, first_tokens["refresh_token"]).json()["refresh_token"]
+    RefreshToken.objects.update(
+        issued_at=F("issued_at") - timedelta(minutes=9), rotated_at=F("rotated_at") - timedelta(minutes=5)
+    )
+
+    body = introspect(token).json()
+
+    # The age is measured by the database's clock.
+    assert abs(body["iat"] - RefreshToken.objects.get().rotated_at.timestamp()) <= 2
+    assert body["nbf"] == body["iat"]
+
+
 def test_a_machines_tokens_have_no_username(introspect, machine):
     tokens = issue_tokens(client=machine)
 

@@ -6,8 +6,10 @@ import json
 import uuid
 from datetime import timedelta
 
+import jwt
 import pytest
 from django.db import OperationalError, connection
+from django.db.models import QuerySet
 from django.test import Client as Browser
 from django.utils import timezone
 
@@ -17,7 +19,7 @@ from django_ciam_token.crypto import jose
 from django_ciam_token.database.tenants import tenant_key
 from django_ciam_token.errors import InvalidToken
 from django_ciam_token.keys import key_set, signing_keys
-from django_ciam_token.models import RefreshToken, RevokedAccessToken
+from django_ciam_token.models import RefreshToken, RevokedAccessToken, SecurityEvent
 from django_ciam_token.tokens import access_tokens
 from tests.conftest import post_form
 from tests.factories import ClientFactory, UserFactory
@@ -141,6 +143,22 @@ def test_an_expired_access_token_is_not_remembered(revoke, web_client):
     assert not RevokedAccessToken.objects.exists()
 
 
+def test_an_access_token_is_remembered_for_as_long_as_somebody_may_accept_it(
+    revoke, first_tokens, web_client, settings
+):
+    """Until the leeway after its exp is over, also if it is revoked after its exp."""
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "RESOURCE_LEEWAY": timedelta(minutes=2)}
+    now, key = timezone.now(), key_set.current().signing_pair(timezone.now())
+    claims = jwt.decode(first_tokens["access_token"], options={"verify_signature": False})
+    ends = {str(uuid.uuid4()): int(now.timestamp()) + seconds for seconds in (300, -60)}
+
+    for jti, end in ends.items():
+        assert_done(revoke(jose.sign({**claims, "jti": jti, "exp": end}, key=key)))
+
+    remembered = {str(row.jti): row.expires_at.timestamp() for row in RevokedAccessToken.objects.all()}
+    assert remembered == {jti: end + 120 for jti, end in ends.items()}
+
+
 @pytest.mark.parametrize("kind", ["refresh_token", "access_token"])
 def test_another_clients_token_is_refused_and_nothing_is_revoked(revoke, first_tokens, kind):
     response = revoke(first_tokens[kind], client=ClientFactory())
@@ -157,6 +175,41 @@ def test_a_public_client_revokes_its_own_tokens(revoke, spa_client, user):
     assert_done(revoke(tokens["refresh_token"], client=spa_client))
 
     assert RefreshToken.objects.get().revoked_reason == "client"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["refresh_token", "access_token"])
+def test_the_event_says_who_asked_and_from_where(web_client, first_tokens, kind):
+    form = {
+        "client_id": web_client.client_id,
+        "client_secret": web_client.plain_secret,
+        "token": first_tokens[kind],
+    }
+
+    post_form(form, url=URL, REMOTE_ADDR="192.0.2.9")
+
+    event = SecurityEvent.objects.get(event="revoked")
+    assert (event.client_id, event.address) == (web_client.client_id, "192.0.2.9")
+    assert event.session_id == RefreshToken.objects.get().pk
+
+
+def test_an_access_token_that_is_revoked_twice_at_once_is_revoked(revoke, first_tokens, monkeypatch):
+    """Another request revokes it after this one has looked whether it is."""
+    real = QuerySet.exists
+
+    def exists(rows):
+        found = real(rows)
+        if rows.model is RevokedAccessToken and not found:
+            [jti] = [child.rhs for child in rows.query.where.children]
+            RevokedAccessToken.objects.create(jti=jti, expires_at=timezone.now() + timedelta(minutes=5))
+        return found
+
+    monkeypatch.setattr(QuerySet, "exists", exists)
+
+    assert_done(revoke(first_tokens["access_token"]))
+
+    assert RevokedAccessToken.objects.count() == 1
+    assert not is_live(first_tokens["access_token"])
 
 
 def test_an_access_token_with_another_audience_is_recognised_as_the_clients_own(revoke):

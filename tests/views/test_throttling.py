@@ -77,6 +77,16 @@ def test_too_many_wrong_refresh_tokens_are_answered_429(fail, web_client):
     assert_throttled(fail(**right), retry_after=60)
 
 
+def test_tokens_of_another_client_are_answered_429_like_any_wrong_ones(fail, web_client, user):
+    """Somebody has stolen them, and tries them out."""
+    stolen = issue_tokens(client=ClientFactory(), user=user)["refresh_token"]
+    right = {"client_secret": web_client.plain_secret, "refresh_token": stolen}
+    for _ in range(LIMIT):
+        assert fail(**right).json() == {"error": "invalid_grant"}
+
+    assert_throttled(fail(**right), retry_after=60)
+
+
 def test_a_request_that_succeeds_is_never_throttled(fail, web_client, user):
     token = issue_tokens(client=web_client, user=user)["refresh_token"]
     for _ in range(LIMIT + 2):
