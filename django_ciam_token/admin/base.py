@@ -206,7 +206,7 @@ def copyable(text: str) -> SafeString:
     return format_html(
         '<span class="ciam-copyable"><code>{}</code>'
         '<button type="button" class="ciam-copy" data-ciam-copy="{}" data-ciam-copied="{}" hidden>{}'
-        '<span class="visually-hidden"> {}</span></button></span>',
+        '<span class="ciam-hidden"> {}</span></button></span>',
         text,
         text,
         _("Copied"),

@@ -13,7 +13,7 @@
         // Without TLS, as in development, browsers don't offer the clipboard API.
         const area = document.createElement("textarea");
         area.value = text;
-        area.className = "visually-hidden";
+        area.className = "ciam-hidden";
         document.body.append(area);
         area.select();
         const done = document.execCommand("copy");

@@ -1,0 +1,111 @@
+"""The product's pages in the two best-known themes of the admin."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.browser.conftest import DESKTOP, PASSWORD
+from tests.served import free_port
+
+pytestmark = pytest.mark.browser
+
+OWN_PAGES = (
+    "quick-start",
+    "replace-secret",
+    "end-sessions",
+    "find-by-token",
+    "session-end",
+    "rotate",
+    "sign-out",
+)
+
+# What a theme without the variables and classes of Django's admin breaks, in words.
+BROKEN = """() => {
+    const problems = [];
+    const drawn = (element) => element.getClientRects().length > 0;
+    const clear = "rgba(0, 0, 0, 0)";
+    for (const shape of document.querySelectorAll(".ciam-chart rect")) {
+        if (getComputedStyle(shape).fill === "rgb(0, 0, 0)") problems.push(shape.outerHTML);
+    }
+    const buttons =
+        ".ciam-content [type=submit], .ciam-copy, .ciam-tool > a, .ciam-filter > summary, #searchbar";
+    for (const button of [...document.querySelectorAll(buttons)].filter(drawn)) {
+        const style = getComputedStyle(button);
+        const framed = parseFloat(style.borderTopWidth) > 0 && style.borderTopColor !== clear;
+        if (!framed && style.backgroundColor === clear) problems.push("invisible: " + button.outerHTML);
+        if (style.backgroundColor === style.color) problems.push("unreadable: " + button.outerHTML);
+    }
+    for (const hidden of document.querySelectorAll(".ciam-hidden")) {
+        if (hidden.getBoundingClientRect().width > 1) problems.push("shown: " + hidden.textContent);
+    }
+    const tools = [...document.querySelectorAll(".ciam-tool > a")].filter(drawn);
+    tools.slice(1).forEach((tool, index) => {
+        const before = tools[index].getBoundingClientRect(), now = tool.getBoundingClientRect();
+        const touches = now.top < before.bottom && now.left <= before.right;
+        if (touches) problems.push("run together: " + tool.textContent);
+    });
+    return [...new Set(problems)];
+}"""
+
+
+def wait_for(port):
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    pytest.fail("the site does not answer")
+
+
+@pytest.fixture(params=["unfold", "jazzmin"])
+def site(request, tmp_path):
+    """A running site with a theme: its address, and the addresses of the product's pages."""
+    pytest.importorskip(request.param, reason="runs with `tox -e browser`")
+    port = free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "tests.browser.themed_site",
+        request.param,
+        str(port),
+        str(tmp_path / "db"),
+    ]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            pages = json.loads(process.stdout.readline())
+            wait_for(port)
+            yield f"http://127.0.0.1:{port}", pages
+        finally:
+            process.kill()
+            process.communicate()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_of_the_product_breaks_in_a_theme(chromium, site, scheme):
+    address, pages = site
+    context = chromium.new_context(base_url=address, viewport=DESKTOP, color_scheme=scheme)
+    page = context.new_page()
+    page.goto("/admin/login/?next=/admin/")
+    page.locator("[name=username]").fill("operator")
+    page.locator("[name=password]").fill(PASSWORD)
+    page.locator("[name=password]").press("Enter")
+    page.wait_for_url("**/admin/")
+
+    problems = {}
+    for name, path in pages.items():
+        assert page.goto(path).status == 200, name
+        found = page.evaluate(BROKEN)
+        if name in OWN_PAGES and not page.locator("h1.ciam-title").is_visible():
+            found.append("no title")
+        if found:
+            problems[name] = found
+
+    context.close()
+    assert problems == {}
