@@ -16,9 +16,9 @@ def url(name: str, *args: Any) -> str:
     return reverse(f"admin:django_ciam_token_{name}", args=args)
 
 
-def browser_of(*permissions: str, is_superuser: bool = False) -> Browser:
+def browser_of(*permissions: str, is_superuser: bool = False, username: str = "operator") -> Browser:
     """A browser in which an operator with these permissions is signed in."""
-    user = UserFactory(is_staff=True, is_superuser=is_superuser, username="operator")
+    user = UserFactory(is_staff=True, is_superuser=is_superuser, username=username)
     user.user_permissions.add(*Permission.objects.filter(codename__in=permissions))
     browser = Browser()
     browser.force_login(user)

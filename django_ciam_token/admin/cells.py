@@ -12,18 +12,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from django_ciam_token.admin import user_agents
+from django_ciam_token.admin import times, user_agents
 from django_ciam_token.models import RefreshToken, RevocationReason, SessionState
 from django_ciam_token.sessions.state import StateNow
 
 # Beyond it the number of days says less than the date.
 _MOST_DAYS: Final = 60
 _EMPTY: Final = "-"
-
-
-def exact(instant: datetime) -> str:
-    """Return an instant to the second, with its zone; the same in every language."""
-    return date_format(_local(instant), "Y-m-d H:i:s T" if timezone.is_aware(instant) else "Y-m-d H:i:s")
 
 
 def ago(instant: datetime | None, now: datetime | None = None) -> str:
@@ -38,8 +33,8 @@ def ago(instant: datetime | None, now: datetime | None = None) -> str:
     now = now or timezone.now()
     return format_html(
         '<time class="ciam-ago" datetime="{}" title="{}">{}</time>',
-        _local(instant).isoformat(timespec="seconds"),
-        exact(instant),
+        times.iso(instant),
+        times.exact(instant),
         _distance(instant, now),
     )
 
@@ -64,11 +59,13 @@ def place(address: str | None, user_agent: str) -> str:
     """Return the device and the address of a request, each on a line of its own."""
     if not address and not user_agent:
         return _EMPTY
+    return format_html("{} {}", device(user_agent), narrow(address) if address else "")
+
+
+def device(user_agent: str) -> SafeString:
+    """Return the device of a request, on a line of its own."""
     return format_html(
-        '<span class="ciam-device" title="{}">{}</span> {}',
-        user_agent,
-        user_agents.describe(user_agent),
-        narrow(address) if address else "",
+        '<span class="ciam-device" title="{}">{}</span>', user_agent, user_agents.describe(user_agent)
     )
 
 

@@ -41,11 +41,13 @@ def cut_off(chosen: list[Any], most: int) -> list[str]:
 class BoundedPaginator(_Paginator):
     """Pages of the newest rows up to a limit. Never counts the table."""
 
+    newest_first: tuple[str, ...] = ("-pk",)
+
     @cached_property
     def _found(self) -> list[Any]:
         # One more than is shown says whether there are more.
         rows: Any = self.object_list
-        return list(rows.order_by("-pk").values_list("pk", flat=True)[: MOST_SHOWN + 1])
+        return list(rows.order_by(*self.newest_first).values_list("pk", flat=True)[: MOST_SHOWN + 1])
 
     @property
     def keys(self) -> list[Any]:
@@ -71,7 +73,7 @@ class BoundedPaginator(_Paginator):
             pk__in=self.keys[first : first + self.per_page]
         )
         found.query.select_related = rows.query.select_related
-        return Page(found.order_by("-pk"), number, self)
+        return Page(found.order_by(*self.newest_first), number, self)
 
 
 def newest(rows: QuerySet[Any]) -> QuerySet[Any]:

@@ -15,13 +15,15 @@ from operator import and_, or_
 from typing import Any, Final
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections
 from django.db.models import CharField, Q, QuerySet
 from django.utils.translation import gettext as _
 
 from django_ciam_token.admin import paging
+from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client
+from django_ciam_token.sessions.user import user_name
 
 _MOST_MATCHES: Final = 100
 FEWEST_DIGITS: Final = 8
@@ -82,6 +84,29 @@ def matching_users(term: str) -> list[Any]:
     if scanned:
         found += _keys(paging.newest(users).filter(reduce(or_, scanned)))
     return list(dict.fromkeys(found))
+
+
+def users_with_keys(keys: Iterable[str]) -> dict[str, Any]:
+    """Return the users that have these primary keys, by the key as text; one query."""
+    model: Any = get_user_model()
+    possible = [key for text in keys if (key := _key_of(model, text)) is not None]
+    if not possible:
+        return {}
+    users = model._default_manager.using(write_database(model)).filter(pk__in=possible)
+    return {str(user.pk): user for user in users}
+
+
+def _key_of(model: Any, text: str) -> Any:
+    """Return a primary key as the model has it; None if no key of it looks like that."""
+    try:
+        return model._meta.pk.clean(text, None)
+    except (ValidationError, ValueError, TypeError):
+        return None
+
+
+def names_of_users(keys: Iterable[str]) -> dict[str, str]:
+    """Return what people call the users that have these primary keys."""
+    return {key: user_name(user) for key, user in users_with_keys(keys).items()}
 
 
 def of_user_or_client(rows: QuerySet[Any], term: str, *, or_else: Q | None = None) -> QuerySet[Any]:

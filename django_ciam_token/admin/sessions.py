@@ -200,5 +200,5 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
         if not self.may(request, "view", SecurityEvent):
             return None
         reasons = dict(RevocationReason.choices)
-        events = SecurityEvent.objects.filter(session_id=session.pk)[:_EVENTS_SHOWN]
+        events = SecurityEvent.objects.filter(session_id=session.pk).order_by("-at", "-pk")[:_EVENTS_SHOWN]
         return [(event, str(reasons.get(event.reason, event.reason))) for event in events]

@@ -9,13 +9,14 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from django_ciam_token.database.local_time import local
+
 
 def exact(instant: datetime | None) -> str:
     """Return an instant in the current time zone, like ``2026-11-26 20:59:03 +01:00``; None as "-"."""
     if instant is None:
         return "-"
-    # Without USE_TZ the database has what the clock of the site's zone shows.
-    aware = _aware(instant)
+    aware = local(instant)
     return f"{date_format(aware, 'Y-m-d H:i:s')} {_zone(aware)}"
 
 
@@ -23,16 +24,24 @@ def element(instant: datetime | None) -> str | SafeString:
     """Return the same for a page, which programs can read as well."""
     if instant is None:
         return "-"
-    iso = _aware(instant).isoformat(timespec="seconds")
-    return format_html('<time class="ciam-time" datetime="{}">{}</time>', iso, exact(instant))
+    return format_html('<time class="ciam-time" datetime="{}">{}</time>', iso(instant), exact(instant))
 
 
-def _aware(instant: datetime) -> datetime:
-    if timezone.is_aware(instant):
-        return timezone.localtime(instant)
-    return timezone.make_aware(instant, timezone.get_default_timezone())
+def iso(instant: datetime) -> str:
+    """Return an instant for programs."""
+    return local(instant).isoformat(timespec="seconds")
 
 
 def _zone(aware: datetime) -> str:
     """Return the offset: abbreviations such as CST stand for several zones."""
     return "UTC" if aware.tzname() == "UTC" else aware.isoformat()[-6:]
+
+
+def for_input(instant: datetime | None) -> str:
+    """Return what a browser's field for a time has, in the current time zone; empty for None."""
+    return "" if instant is None else local(instant).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def zone() -> str:
+    """Return the name of the current time zone."""
+    return timezone.get_current_timezone_name()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.utils.timezone import is_aware
+from django.utils.timezone import get_default_timezone, is_aware, localtime, make_aware
 
 
 def is_past(stored: datetime, now: datetime) -> bool:
@@ -46,3 +46,9 @@ def not_before(instant: datetime) -> datetime:
         return instant
     repeated = instant.timestamp() - timestamp(instant)
     return instant.replace(fold=0) + timedelta(seconds=repeated)
+
+
+def local(stored: datetime) -> datetime:
+    """Return an instant that was stored in the time zone in which people read it, with its offset."""
+    # Without USE_TZ the database has what the clock of the site's zone shows.
+    return localtime(stored) if is_aware(stored) else make_aware(stored, get_default_timezone())

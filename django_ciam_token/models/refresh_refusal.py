@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from django_ciam_token.database.local_time import local
+
 
 class RefreshRefusal(models.Model):
     """A refused refresh of a session; the same again from the same place is counted in the same row.
@@ -39,4 +41,4 @@ class RefreshRefusal(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"{self.reason} {self.last_at:%Y-%m-%d %H:%M:%S}"
+        return f"{self.reason} {local(self.last_at).isoformat(' ', 'seconds')}"

@@ -6,6 +6,8 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from django_ciam_token.database.local_time import local
+
 
 class EventType(models.TextChoices):
     """The events that the audit trail records; an ordinary refresh is not one of them."""
@@ -37,6 +39,7 @@ class SecurityEvent(models.Model):
     reason = models.CharField(_("reason"), max_length=64, blank=True)
     actor = models.CharField(_("by"), max_length=150, blank=True)
     address = models.GenericIPAddressField(_("address"), null=True, blank=True)
+    user_agent = models.CharField(_("user agent"), max_length=200, blank=True, db_default="")
     detail = models.JSONField(_("changes"), null=True, blank=True)
     """Of a changed client: each field that changed, with its old and its new value. Never a secret."""
 
@@ -47,4 +50,5 @@ class SecurityEvent(models.Model):
         indexes = (models.Index(fields=("event", "at"), name="ciam_event_at"),)
 
     def __str__(self) -> str:
-        return f"{self.event} {self.at:%Y-%m-%d %H:%M:%S}"
+        # With the offset of the current time zone, as the pages show times.
+        return f"{self.event} {local(self.at).isoformat(' ', 'seconds')}"

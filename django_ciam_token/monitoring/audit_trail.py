@@ -133,6 +133,7 @@ def event_of(
         reason=reason[:64],
         actor=str(actor)[:150],
         address=caller.address,
+        user_agent=caller.user_agent,
         detail=detail,
     )
 
@@ -175,7 +176,10 @@ def _is_first_replay(session: RefreshToken, network: str) -> bool:
 
 
 def _reused(*, session: RefreshToken, client: Client, caller: Caller, **_: Any) -> None:
-    record(event_of(EventType.REUSE_DETECTED, session=session, client=client, caller=caller))
+    event = event_of(EventType.REUSE_DETECTED, session=session, client=client, caller=caller)
+    # It is why the session ended, and is signalled after that.
+    event.at = session.revoked_at or event.at
+    record(event)
 
 
 def _sessions_revoked(

@@ -69,7 +69,7 @@ def _erase(_attempt: int, batch: QuerySet[SecurityEvent], about: Q, by: Q, *, dr
         if dry_run:
             return number
         batch.filter(by).update(actor="")
-        batch.filter(about).update(user_id="", address=None)
+        batch.filter(about).update(user_id="", address=None, user_agent="")
     return number
 
 

@@ -38,6 +38,8 @@ def ciam_filter(cl: Any, spec: Any) -> SafeString:
     """
     choices = list(spec.choices(cl))
     context = {"title": spec.title, "choices": choices, "spec": spec, "cl": cl}
+    if hasattr(spec, "other_parameters"):
+        context["others"] = spec.other_parameters(cl)
     is_plain = spec.template == _PLAIN_FILTER or spec.template.startswith("unfold/")
     if not is_plain:
         return render_to_string(spec.template, context)

@@ -1,0 +1,72 @@
+"""What an operator asks during an incident: why was I logged out, what else happened, what is this token."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+from django.utils import timezone
+
+from django_ciam_token.models import RefreshRefusal, RefreshToken, SecurityEvent
+from tests.browser.pages import CHROME
+from tests.operators import url
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+def session_with_history():
+    session = RefreshToken.objects.filter(revoked_at=None).last()
+    now = timezone.now()
+    for slot, reason in enumerate(("password_changed", "wrong_client", "never_issued")):
+        RefreshRefusal.objects.create(
+            session_id=session.pk, slot=slot, reason=reason, number=slot + 1, first_at=now, last_at=now,
+            client_id=uuid.uuid4().hex, user_agent=CHROME, address="2001:db8:85a3:8d3:1319:8a2e:370:7348",
+        )  # fmt: skip
+    return session
+
+
+def test_the_page_of_a_session_answers_why_its_user_was_logged_out(console, shoot):
+    session = session_with_history()
+    console.goto(url("refreshtoken_change", session.pk))
+
+    refusals = console.get_by_role("region", name="Refused refreshes")
+
+    assert refusals.locator("li").count() == 3
+    first = refusals.locator("li").last
+    assert "password changed" in first.inner_text()
+    assert "Chrome 130" in first.inner_text()
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (UTC|[+-]\d\d:\d\d)", first.inner_text())
+    shoot(console, "session-refused")
+
+
+def test_from_a_session_to_its_event_to_the_events_of_its_user_and_back(console, shoot):
+    session = session_with_history()
+    console.goto(url("refreshtoken_change", session.pk))
+
+    console.get_by_role("link", name="first tokens issued").click()
+    shoot(console, "event")
+    console.locator(".field-user .ciam-value").click()
+    shoot(console, "events-of-user")
+
+    rows = console.locator("#result_list tbody tr")
+    assert rows.count() == SecurityEvent.objects.filter(user_id=str(session.user_id)).count()
+    # A click on another value narrows the list further.
+    before = rows.count()
+    rows.filter(has_text="first tokens issued").locator(".field-what a").first.click()
+    assert 0 < rows.count() < before
+    console.get_by_role("link", name="Clear all filters").click()
+    assert rows.count() > before
+
+
+def test_a_period_is_entered_to_the_second(console, shoot):
+    console.goto(url("securityevent_changelist"))
+    console.get_by_text("Time: All").click()
+    shoot(console, "events-period")
+    console.goto(url("securityevent_changelist"))
+    console.get_by_text("Time: All").click()
+    console.get_by_role("textbox", name="To").fill("2020-01-02T03:04:05")
+    console.get_by_role("button", name="Apply").click()
+
+    console.get_by_text("2020-01-02 03:04:05").wait_for()
+    assert console.locator("#result_list tbody tr").count() == 0
