@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.contrib.admin import AdminSite
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils.html import format_html
@@ -58,13 +59,15 @@ class Shown:
         return format_html(' <a class="ciam-open" href="{}">{}</a>', page, text) if page else ""
 
 
-def attach(events: Sequence[SecurityEvent], request: HttpRequest, *, site: str, one: bool = False) -> None:
+def attach(
+    events: Sequence[SecurityEvent], request: HttpRequest, *, site: AdminSite, one: bool = False
+) -> None:
     """Read what is shown of events besides their own columns; as many queries for one as for a hundred.
 
     Args:
         events: their attribute ``shown`` is set.
         request: of the operator.
-        site: the name of the admin site.
+        site: the admin site.
         one: whether it is for the page of one event, which also has links to what its values name.
     """
     list_url = _url("securityevent_changelist", site=site)
@@ -82,12 +85,12 @@ def attach(events: Sequence[SecurityEvent], request: HttpRequest, *, site: str, 
 
 
 def _pages(
-    event: SecurityEvent, request: HttpRequest, *, user: Any, client: Client | None, site: str
+    event: SecurityEvent, request: HttpRequest, *, user: Any, client: Client | None, site: AdminSite
 ) -> dict[str, str]:
     pages: dict[str, str] = {}
     if client is not None and _may_see(request, Client):
         pages["client"] = _url("client_change", client.pk, site=site)
-    if user is not None and _may_see(request, type(user)) and (page := page_of_user(user, site=site)):
+    if user is not None and (page := page_of_user(request, user, site=site)):
         pages["user"] = page
     if event.session_id is not None and _may_see(request, RefreshToken):
         sessions = RefreshToken.objects.filter(pk=event.session_id).exclude(nonce=NOT_EXCHANGED)
@@ -102,5 +105,5 @@ def _may_see(request: HttpRequest, model: type[Any]) -> bool:
     return any(request.user.has_perm(name) for name in names)
 
 
-def _url(name: str, *args: Any, site: str) -> str:
-    return reverse(f"admin:django_ciam_token_{name}", args=args, current_app=site)
+def _url(name: str, *args: Any, site: AdminSite) -> str:
+    return reverse(f"admin:django_ciam_token_{name}", args=args, current_app=site.name)

@@ -33,7 +33,7 @@ class EventList(ChangeList):
         """Read a page of the list."""
         super().get_results(request)
         self.result_list: Any = list(self.result_list)
-        event_values.attach(self.result_list, request, site=self.model_admin.admin_site.name)
+        event_values.attach(self.result_list, request, site=self.model_admin.admin_site)
 
 
 @admin.register(SecurityEvent)
@@ -180,7 +180,7 @@ class SecurityEventAdmin(ReadOnlyAdmin):
         """Read an event, and what its values name."""
         event = super().get_object(request, object_id, from_field)
         if event is not None:
-            event_values.attach([event], request, site=self.admin_site.name, one=True)
+            event_values.attach([event], request, site=self.admin_site, one=True)
         return event
 
 
