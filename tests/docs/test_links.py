@@ -21,7 +21,8 @@ def prose(page):
 
 
 def anchors(page):
-    """Return the anchors of a page's headings, as forges and mkdocs make them."""
+    """Return the anchors of a page's headings, as forges and mkdocs make them, and of modules' docstrings."""
+    yield from re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
         yield re.sub(r"[^\w\- ]", "", re.sub(r"\]\([^)]*\)", "", heading).lower()).strip().replace(" ", "-")
