@@ -4,11 +4,12 @@ import base64
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.contrib.auth.hashers import PBKDF2PasswordHasher, make_password
 from django.test import override_settings
 from django.utils import timezone
 
 from django_ciam_token import signals
+from django_ciam_token.api import issue_tokens
 from django_ciam_token.caller import Caller
 from django_ciam_token.clients import secrets
 from django_ciam_token.clients.authentication import authenticate
@@ -17,7 +18,7 @@ from django_ciam_token.clients.methods import secret as secret_method
 from django_ciam_token.clients.secrets import import_client_secret, rotate_client_secret
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.errors import InvalidClient, InvalidRequest
-from django_ciam_token.models import Client, ClientSecret
+from django_ciam_token.models import Client, ClientSecret, RefreshToken
 from django_ciam_token.sessions.rows import StoredSecret
 from tests.factories import ClientFactory
 
@@ -459,3 +460,27 @@ def test_a_stored_digest_is_the_sha_256_in_hexadecimal():
     assert secrets.secret_digest("abc") == (
         "sha256$ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("kept", "is_stale"), [("ours", False), ("imported", True), ("both", True)])
+def test_a_session_counts_as_stale_if_a_slow_hash_may_have_been_checked_since(
+    web_client, user, kept, is_stale
+):
+    issue_tokens(client=web_client, user=user)
+    secret = web_client.plain_secret
+    if kept != "ours":
+        secret = "brought along"
+        import_client_secret(web_client, make_password(secret))
+    if kept == "both":
+        secret = rotate_client_secret(web_client)
+    # Its use needs no note, which might have to wait.
+    ClientSecret.objects.update(last_used_at=timezone.now())
+
+    reading = authenticate(
+        claimed(web_client.client_id, secret),
+        session_id=RefreshToken.objects.get().pk,
+        now=timezone.now(),
+    )
+
+    assert reading.session.is_stale is is_stale

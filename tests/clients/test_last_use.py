@@ -14,6 +14,7 @@ from django_ciam_token.clients import authentication, secrets
 from django_ciam_token.clients.methods import METHODS, Credentials
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.models import ClientSecret
+from django_ciam_token.sessions.rows import StoredSecret
 from tests.locks import held_elsewhere, row_locks, table_lock
 
 pytestmark = pytest.mark.django_db
@@ -60,6 +61,19 @@ def test_an_imported_secret_is_noted_only_if_it_was_the_one(web_client):
     authenticate(web_client, secret="brought along")
     imported.refresh_from_db()
     assert imported.last_used_at is not None
+
+
+def test_of_two_requests_at_once_one_notes_the_use(web_client):
+    """The other has read the row before."""
+    now = timezone.now()
+    row = ClientSecret.objects.get()
+    stale = StoredSecret(pk=row.pk, digest=row.secret_digest, expires_at=None, last_used_at=None)
+    ClientSecret.objects.update(last_used_at=now - timedelta(seconds=1))
+
+    authentication._write_use(stale, now, using="default")
+
+    row.refresh_from_db()
+    assert row.last_used_at == now - timedelta(seconds=1)
 
 
 def test_a_public_client_and_a_wrong_secret_leave_no_trace(spa_client, web_client):

@@ -52,6 +52,16 @@ def test_an_operation_that_the_database_refuses_is_retried_after_ever_longer_pau
     assert all(0 <= pause <= 0.02 * 2**attempt for attempt, pause in enumerate(pauses, start=1))
 
 
+def test_the_limit_of_the_pauses_doubles_each_time(monkeypatch):
+    limits = []
+    monkeypatch.setattr(module.random, "uniform", lambda low, high: limits.append((low, high)))
+    operation, _ = failing(LostRace(), times=ATTEMPTS - 1)
+
+    retry(operation, using="default")
+
+    assert limits == [(0, 0.04), (0, 0.08), (0, 0.16)]
+
+
 @pytest.mark.parametrize("error", [OperationalError("deadlock"), LostRace()])
 def test_an_operation_that_fails_every_time_is_temporarily_unavailable(error):
     operation, calls = failing(error, times=ATTEMPTS)

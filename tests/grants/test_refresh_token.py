@@ -24,6 +24,7 @@ from django_ciam_token.clients.secrets import import_client_secret
 from django_ciam_token.crypto import refresh_token_string, site_keys
 from django_ciam_token.grants import TokenRequest
 from django_ciam_token.models import Client, ClientSecret, RefreshToken
+from django_ciam_token.sessions.rows import READINGS_OF_A_LAGGING_NODE
 from tests.factories import ClientFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -419,6 +420,19 @@ def test_a_genuine_token_of_a_session_that_is_gone_is_refused(web_client, first_
     RefreshToken.objects.all().delete()
 
     assert_refused(refresh(web_client, first_tokens["refresh_token"]))
+
+
+def test_a_session_that_is_gone_is_looked_for_three_times(web_client, first_tokens, refresh):
+    """On a node of the database that lags behind it might appear."""
+    RefreshToken.objects.all().delete()
+    table = RefreshToken._meta.db_table
+
+    with CaptureQueriesContext(connection) as queries:
+        assert_refused(refresh(web_client, first_tokens["refresh_token"]))
+
+    readings = [query["sql"] for query in queries if table in query["sql"]]
+    # Before these, once together with the client.
+    assert len(readings) == 1 + READINGS_OF_A_LAGGING_NODE == 4
 
 
 def test_a_session_out_of_generations_has_expired(web_client, first_tokens, refresh, session):

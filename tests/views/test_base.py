@@ -209,6 +209,15 @@ class HouseRules(TokenView):
     throttle_classes = (*TokenView.throttle_classes, Closed)
 
 
+class AtOnce(Closed):
+    def wait(self):
+        return 0
+
+
+class Impatient(TokenView):
+    throttle_classes = (AtOnce,)
+
+
 class Curious(BaseThrottle):
     """Looks at a request before the view does."""
 
@@ -231,6 +240,7 @@ class Watched(TokenView):
 urlpatterns = [
     path("oauth2/token", HouseRules.as_view()),
     path("watched", Watched.as_view()),
+    path("impatient", Impatient.as_view()),
     path("unserialisable", Unserialisable.as_view()),
     path("broken-throttle", BrokenThrottle.as_view()),
     path("broken-handler", BrokenHandler.as_view()),
@@ -243,6 +253,7 @@ def test_a_site_can_subclass_the_view_and_set_its_own_limit(form):
 
     assert_error(response, 429, "temporarily_unavailable", description="too many requests")
     assert response["Retry-After"] == "3"
+    assert post_form(form, url="/impatient")["Retry-After"] == "0"
 
 
 @override_settings(ROOT_URLCONF="tests.views.test_base")

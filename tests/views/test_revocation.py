@@ -11,6 +11,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.db.models import QuerySet
 from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_ciam_token.api import issue_tokens
@@ -259,6 +260,16 @@ def test_if_the_database_fails_the_answer_is_never_200(revoke, first_tokens, kin
     if response.status_code == 503:
         assert response.json()["error"] == "temporarily_unavailable"
         assert response["Retry-After"] == "1"
+
+
+def test_a_session_that_is_gone_is_looked_for_three_times(revoke, first_tokens):
+    RefreshToken.objects.all().delete()
+    table = RefreshToken._meta.db_table
+
+    with CaptureQueriesContext(connection) as queries:
+        assert_done(revoke(first_tokens["refresh_token"]))
+
+    assert len([query for query in queries if table in query["sql"]]) == 3
 
 
 @pytest.mark.django_db(transaction=True)

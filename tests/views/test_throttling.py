@@ -246,6 +246,42 @@ def test_the_addresses_of_one_network_count_as_one(fail):
     assert fail(address="::ffff:192.0.2.1").status_code == 401
 
 
+def test_a_clock_that_was_set_back_makes_nobody_wait_for_more_than_a_minute(fail, clock):
+    for _ in range(LIMIT):
+        fail()
+    clock[0] -= 10
+
+    assert_throttled(fail(), retry_after=60)
+
+
+def test_nobody_is_told_to_try_again_at_once(clock, monkeypatch):
+    """The minute of the oldest failure is over while the wait is computed."""
+    throttle, whose = throttling.FailureThrottle(), {"client_id": "x", "network": "192.0.2.1", "limit": 1}
+    throttle.add(**whose)
+    times = iter([clock[0] + 59.9, clock[0] + 60.1])
+    monkeypatch.setattr(throttling.FailureThrottle, "timer", lambda self: next(times))
+
+    assert throttle.seconds_to_wait(**whose) == 1
+
+
+@pytest.mark.parametrize("kept", ["imported", "both", "expired"])
+def test_an_imported_secret_makes_the_limit_smaller_for_as_long_as_it_is_live(
+    fail, settings, web_client, user, kept
+):
+    """Also besides a secret of ours, which works past the limit."""
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SLOW_FAILURES_PER_MINUTE": 2}
+    import_client_secret(web_client, make_password("brought along"))
+    overlap = timedelta(0) if kept == "expired" else timedelta(days=1)
+    drawn = None if kept == "imported" else rotate_client_secret(web_client, overlap=overlap)
+
+    answers = [fail().status_code for _ in range(3)]
+
+    assert answers == ([401] * 3 if kept == "expired" else [401, 401, 429])
+    if drawn is not None:
+        token = issue_tokens(client=web_client, user=user)["refresh_token"]
+        assert fail(client_secret=drawn, refresh_token=token).status_code == 200
+
+
 def test_a_client_with_a_slow_hash_has_a_smaller_limit(fail, settings, web_client):
     """Each wrong secret costs what the hash costs."""
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SLOW_FAILURES_PER_MINUTE": 2}
