@@ -62,6 +62,11 @@ client_changed: Final = Signal()
 ``changed`` or ``deleted``), ``changes`` (a dict: for each field that differs, the old and the new value),
 ``actor``, ``caller``."""
 
+rows_exported: Final = Signal()
+"""An operator exported a list of the admin as CSV. Arguments: ``model`` (``refreshtoken`` or
+``securityevent``), ``query`` (the filters and the search, as in the address of the list), ``actor``,
+``caller``."""
+
 consent_withdrawn: Final = Signal()
 """What a user had allowed a client was taken back; their sessions there were ended. Arguments: ``client``,
 ``user``, ``scope`` (a tuple), ``actor`` (a user name, or empty for the user), ``caller``."""

@@ -15,7 +15,7 @@ from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Model
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.formats import date_format
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 # Since Django 6.1 the breadcrumbs are a list, and its style sheet supports no other markup.
 _BREADCRUMBS_ARE_A_LIST: Final = django.VERSION >= (6, 1)

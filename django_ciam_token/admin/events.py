@@ -12,8 +12,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_ciam_token.admin import cells, event_filters, event_values, refusals, search, times
+from django_ciam_token.admin import cells, csv_columns, event_filters, event_values, refusals, search, times
 from django_ciam_token.admin.base import ReadOnlyAdmin
+from django_ciam_token.admin.csv_export import CsvExportMixin
 from django_ciam_token.admin.event_filters import newest
 from django_ciam_token.admin.event_values import Shown
 from django_ciam_token.admin.paging import WINDOW, BoundedPaginator
@@ -37,7 +38,7 @@ class EventList(ChangeList):
 
 
 @admin.register(SecurityEvent)
-class SecurityEventAdmin(ReadOnlyAdmin):
+class SecurityEventAdmin(CsvExportMixin, ReadOnlyAdmin):
     """The audit trail."""
 
     list_display = ("when", "what", "short_reason", "client", "user", "session", "by", "place")
@@ -47,6 +48,7 @@ class SecurityEventAdmin(ReadOnlyAdmin):
         *(event_filters.SessionFilter, event_filters.ClientFilter, event_filters.UserFilter),
         *(event_filters.ActorFilter, event_filters.AddressFilter),
     )
+    csv_columns = csv_columns.EVENTS
     list_display_links = ("when",)
     change_list_template = "admin/django_ciam_token/events.html"
     list_max_show_all = 0

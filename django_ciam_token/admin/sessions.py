@@ -14,8 +14,9 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 
-from django_ciam_token.admin import cells, paging, refusals, session_list, user_agents
+from django_ciam_token.admin import cells, csv_columns, paging, refusals, session_list, user_agents
 from django_ciam_token.admin.base import ReadOnlyAdmin
+from django_ciam_token.admin.csv_export import CsvExportMixin
 from django_ciam_token.admin.find_by_token import FindByTokenMixin
 from django_ciam_token.admin.session_ending import SessionEndingMixin, name_of_user, page_of_user
 from django_ciam_token.conf import ciam_settings
@@ -28,7 +29,7 @@ _EVENTS_SHOWN: Final = 100
 
 
 @admin.register(RefreshToken)
-class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
+class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, CsvExportMixin, ReadOnlyAdmin):
     """Sessions.
 
     Operators with the permission may delete one. Django requires it for deleting a user or a client, which
@@ -44,6 +45,7 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, ReadOnlyAdmin):
         "refreshes",
         "place",
     )
+    csv_columns = csv_columns.SESSIONS
     list_select_related = ("client", "user")
     list_display_links = ("user_name",)
     list_filter = (session_list.StateFilter, session_list.StartedFilter, session_list.ClientFilter)

@@ -23,6 +23,7 @@ class EventType(models.TextChoices):
     CONSENT_GIVEN = "consent_given", _("consent given")
     CONSENT_WITHDRAWN = "consent_withdrawn", _("consent withdrawn")
     ALERTED = "alerted", _("alert sent")
+    EXPORTED = "exported", _("rows exported")
 
 
 class SecurityEvent(models.Model):
@@ -47,6 +48,11 @@ class SecurityEvent(models.Model):
         verbose_name = _("security event")
         verbose_name_plural = _("security events")
         ordering = ("-pk",)
+        # An export of either list is an event.
+        permissions = (
+            ("export_securityevent", _("Can export security events")),
+            ("export_refreshtoken", _("Can export sessions")),
+        )
         indexes = (models.Index(fields=("event", "at"), name="ciam_event_at"),)
 
     def __str__(self) -> str:

@@ -68,6 +68,7 @@ def connect() -> None:
         signals.client_secret_rotated: _secret_rotated,
         signals.client_changed: _client_changed,
         signals.consent_given: _consent_given,
+        signals.rows_exported: _rows_exported,
         signals.consent_withdrawn: _consent_withdrawn,
     }
     for signal, receiver in receivers.items():
@@ -220,6 +221,11 @@ def _key_rotated(*, kid: str, actor: str, caller: Caller, **_: Any) -> None:
 
 def _secret_rotated(*, client: Client, actor: str, caller: Caller, **_: Any) -> None:
     record(event_of(EventType.SECRET_ROTATED, client=client, actor=actor, caller=caller))
+
+
+def _rows_exported(*, model: str, query: str, actor: str, caller: Caller, **_: Any) -> None:
+    reason = f"{model}?{query}" if query else model
+    record(event_of(EventType.EXPORTED, reason=reason, actor=actor, caller=caller))
 
 
 def _client_changed(
