@@ -14,6 +14,10 @@ README = ("py311", "django52", "sqlite")
 PYTHONS = ("py310", "py311", "py312", "py313")
 DJANGOS = ("django52", "django60", "django61")
 DATABASES = ("sqlite", "postgresql", "mariadb")
+# `lowest` is one of the matrix, with the oldest releases of everything else.
+LOWEST = ("py310", "django52", "sqlite")
+# Newer than the drivers of the databases: on SQLite, with the newest Django.
+NEWEST = {("py314", "django61", "sqlite"), ("py315", "django61", "sqlite")}
 TOO_OLD = set(product(("py310", "py311"), ("django60", "django61")))
 
 
@@ -30,11 +34,12 @@ def environments():
     tox = configparser.ConfigParser(interpolation=None)
     tox.read(TOX_INI)
     names = [one for line in tox["tox"]["env_list"].split() for one in expanded(line)]
-    return [tuple(name.split("-")) for name in names if re.match(r"py\d+-", name)]
+    found = [LOWEST if name == "lowest" else tuple(name.split("-")) for name in names]
+    return [environment for environment in found if re.match(r"py\d+$", environment[0])]
 
 
 def test_each_two_meet_somewhere():
-    matrix = [*environments(), README]
+    matrix = {*environments(), README} - NEWEST
     met = {pair for environment in matrix for pair in combinations(environment, 2)}
     wanted = {*product(PYTHONS, DJANGOS), *product(PYTHONS, DATABASES), *product(DJANGOS, DATABASES)}
 
@@ -44,7 +49,23 @@ def test_each_two_meet_somewhere():
 def test_nothing_is_run_twice():
     matrix = [*environments(), README]
 
-    assert len(set(matrix)) == len(matrix) == 14
+    assert len(set(matrix)) == len(matrix) == 14 + len(NEWEST)
+
+
+def test_the_newest_pythons_are_run():
+    assert set(environments()) >= NEWEST
+
+
+def test_what_is_run_is_what_the_package_claims():
+    """No classifier without a run, and no run of a version that is not claimed."""
+    text = (TOX_INI.parent / "pyproject.toml").read_text()
+
+    def claimed(pattern):
+        return {"".join(version.split(".")) for version in re.findall(pattern, text)}
+
+    run = {name for environment in [*environments(), README] for name in environment}
+    assert {f"py{one}" for one in claimed(r"Python :: (3\.\d+)")} == {one for one in run if one[:2] == "py"}
+    assert {f"django{one}" for one in claimed(r"Django :: (\d\.\d)")} == {one for one in run if one[:6] == "django"}
 
 
 def test_each_run_leaves_a_report_of_its_own():
