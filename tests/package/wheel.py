@@ -1,15 +1,10 @@
-"""Install the built wheel into an empty environment and use it as a new site would.
-
-`tox -e package` runs it with the folder of the distributions. It is not a pytest module.
-"""
+"""Install the built wheel into an empty environment and use it as a new site would."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-import sys
-import tempfile
 import venv
 import zipfile
 from pathlib import Path
@@ -51,23 +46,26 @@ NEEDED = (
 )
 
 
-def main(folder: Path) -> None:
-    [wheel] = folder.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
+def check(wheel: Path, site: Path) -> Path:
+    """Return the Python of a new environment in ``site``, which has the wheel and what it needs."""
+    archive = zipfile.ZipFile(wheel)
+    names = archive.namelist()
     for needed in NEEDED:
         assert needed in names, f"{needed} is not in the wheel"
     foreign = [name for name in names if name.split("/")[0].split("-")[0] != "django_ciam_token"]
     assert not foreign, f"the wheel would install {foreign}"
     [metadata] = [name for name in names if name.endswith(".dist-info/METADATA")]
-    relative = re.findall(r"\]\((?!https?:)[^)]*\)", zipfile.ZipFile(wheel).read(metadata).decode())
+    text = archive.read(metadata).decode()
+    relative = re.findall(r"\]\((?!https?:)[^)]*\)", text)
     assert not relative, f"links of the description that lead nowhere outside the repository: {relative}"
-    with tempfile.TemporaryDirectory() as name:
-        site = Path(name)
-        use(wheel, site)
+    # There is no public host yet.
+    assert "\nProject-URL:" not in text.split("\n\n")[0], text
+    python = use(wheel, site)
     print(f"{wheel.name}: complete and working")
+    return python
 
 
-def use(wheel: Path, site: Path) -> None:
+def use(wheel: Path, site: Path) -> Path:
     venv.create(site / "venv", with_pip=True)
     python = site / "venv" / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", wheel.resolve()], check=True)
@@ -97,7 +95,6 @@ def use(wheel: Path, site: Path) -> None:
     tokens = json.loads(manage("issue_tokens", "--client", client["client_id"], "--json"))
     form = {name: client[name] for name in ("client_id", "client_secret")}
     run("-c", REFRESH, text=json.dumps({**form, "refresh_token": tokens["refresh_token"]}))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    named = run("-c", "import django_ciam_token as package; print(package.__version__)").strip()
+    assert wheel.name.split("-")[1] == named, f"{wheel.name} calls itself {named}"
+    return python
