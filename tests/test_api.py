@@ -48,6 +48,16 @@ def test_first_tokens_are_signed_with_the_newest_secret(web_client, user, settin
     assert refresh_token_string.authenticate(token, newest).session_id == RefreshToken.objects.get().pk
 
 
+def test_the_log_says_whom_first_tokens_were_issued_to(web_client, user, caplog):
+    caplog.set_level("INFO")
+
+    api.issue_tokens(client=web_client, user=user)
+
+    [record] = [record for record in caplog.records if getattr(record, "event", "") == "issued"]
+    session_id = str(RefreshToken.objects.get().pk)
+    assert (record.client_id, record.session_id) == (web_client.client_id, session_id)
+
+
 def test_a_machine_acts_for_itself(machine):
     answer = api.issue_tokens(client=machine)
 

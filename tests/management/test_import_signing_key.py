@@ -19,7 +19,8 @@ from django.utils import timezone
 from django_ciam_token import signals
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.crypto import jose
-from django_ciam_token.models import SigningKey
+from django_ciam_token.keys.importing import import_signing_key
+from django_ciam_token.models import SigningKey, SigningKeyState
 
 pytestmark = pytest.mark.django_db
 
@@ -42,6 +43,13 @@ def write(tmp_path):
 
 def jwk_set():
     return {key["kid"]: key for key in Browser().get("/oauth2/jwks").json()["keys"]}
+
+
+def test_a_key_that_is_brought_over_does_not_sign_unless_said_otherwise():
+    key, is_new = import_signing_key(pem_of(RSA))
+
+    assert is_new
+    assert key.state(timezone.now()) is SigningKeyState.RETIRED
 
 
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])

@@ -484,3 +484,9 @@ def test_nothing_shows_what_a_token_is_known_by(web_client, user):
 
     assert text not in repr(token)
     assert text not in str(ForeignToken.objects.get())
+
+
+def test_the_repr_of_an_identity_shows_nothing_of_the_token():
+    identity = foreign.ForeignIdentity(known_by=b"the spelling", secret=b"the secret")
+
+    assert "the s" not in repr(identity)
