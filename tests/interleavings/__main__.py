@@ -1,4 +1,4 @@
-"""Every order of two operations, on the databases that are named: ``python -m tests.interleavings``."""
+"""Every order of two or three operations at once, on databases: ``python -m tests.interleavings``."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ URLS = {
     "postgresql": os.environ.get("POSTGRESQL_URL", "postgres://root@127.0.0.1:5432") + "/interleavings",
     "mariadb": os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306") + "/interleavings",
 }
-COLUMNS = ("pairs", "interleavings", "crashes", "blocked", "cut_short", "violations")
+COLUMNS = ("groups", "interleavings", "crashes", "blocked", "cut_short", "violations")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.interleavings", description=__doc__)
     parser.add_argument("--databases", nargs="+", choices=URLS, default=list(URLS))
-    parser.add_argument("--orders", type=int, default=10_000, help="of one pair, at most")
-    parser.add_argument("--crashes", type=int, default=100_000, help="of one pair, at most: a seeded sample")
-    parser.add_argument("--pairs", type=int, help="a seeded sample of so many; without it, all")
+    parser.add_argument("--orders", type=int, default=10_000, help="of one group, at most")
+    parser.add_argument("--crashes", type=int, default=100_000, help="of one group, at most: a seeded sample")
+    parser.add_argument("--at-once", type=int, default=2, help="how many operations are a group")
+    parser.add_argument("--groups", type=int, help="a seeded sample of so many; without it, all")
+    parser.add_argument("--only", metavar="WORDS", help="groups with an operation that has this in its name")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="for each level of isolation")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--one", choices=URLS, help=argparse.SUPPRESS)
@@ -51,18 +53,20 @@ def _on(options: argparse.Namespace) -> list[dict[str, Any]]:
     django.setup()
     from django.db import connection
 
-    from tests.interleavings.campaign import Campaign, Size, all_pairs, sample
+    from tests.interleavings.campaign import Campaign, Size, all_groups, sample
     from tests.interleavings.databases import LEVELS
 
-    pairs = all_pairs()
+    groups = all_groups(size=options.at_once)
+    if options.only:
+        groups = [group for group in groups if any(options.only in operation.name for operation in group)]
     # In an order of their own even if all are tried: a run that is ended early has tried some of each kind.
-    pairs = sample(pairs, options.pairs or len(pairs), seed=options.seed)
+    groups = sample(groups, options.groups or len(groups), seed=options.seed)
     size = Size(orders=options.orders, crashes=options.crashes, seed=options.seed)
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     rows = []
     for level in LEVELS[connection.vendor]:
-        with Campaign(level) as campaign:
-            counts = campaign.try_all(pairs, size, seconds=options.seconds, report=_say)
+        with Campaign(level, size=options.at_once) as campaign:
+            counts = campaign.try_all(groups, size, seconds=options.seconds, report=_say)
         rows.append(
             {"database": options.one, "isolation": level}
             | {column: getattr(counts, column) for column in COLUMNS}

@@ -1,4 +1,4 @@
-"""Goes through pairs of operations: every order, and then a crash at every boundary."""
+"""Goes through groups of operations: every order, and then a crash at every boundary."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from django.db import connection
 
 from tests.interleavings import databases, invariants
 from tests.interleavings.exploring import Explorer, following
-from tests.interleavings.operations import JUST_NOW, OPERATIONS, Operation, as_own, pair_of
+from tests.interleavings.operations import JUST_NOW, OPERATIONS, Operation, as_own, fit_together
 from tests.interleavings.reports import Reports, heard
 from tests.interleavings.scheduler import CRASHES, Choose, Crash, Run, Scheduler
 from tests.interleavings.world import Template, surroundings
 
-Pair = tuple[Operation, Operation]
+Group = tuple[Operation, ...]
+"""Operations that happen at once; a pair if nothing else is said."""
 
 
 @dataclass
 class Counts:
     """What was tried, and what was found."""
 
-    pairs: int = 0
+    groups: int = 0
     interleavings: int = 0
     crashes: int = 0
     blocked: int = 0
     cut_short: int = 0
-    """Pairs that have more orders, or more places to crash, than were tried."""
+    """Groups that have more orders, or more places to crash, than were tried."""
     violations: int = 0
     found: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
@@ -44,28 +45,29 @@ class Counts:
 
 @dataclass(frozen=True)
 class Size:
-    """How much of each pair is tried."""
+    """How much of each group is tried."""
 
     orders: int
     crashes: int
     seed: int = 1
 
 
-def all_pairs(operations: Sequence[Operation] = OPERATIONS) -> list[Pair]:
-    pairs = combinations_with_replacement(operations, 2)
-    return [pair for pair in (pair_of(*two) for two in pairs) if pair is not None]
+def all_groups(operations: Sequence[Operation] = OPERATIONS, *, size: int = 2) -> list[Group]:
+    groups = combinations_with_replacement(operations, size)
+    return [group for group in groups if fit_together(group)]
 
 
-def sample(pairs: Sequence[Pair], number: int, *, seed: int) -> list[Pair]:
-    """Return so many pairs, the same ones for the same seed."""
-    return random.Random(seed).sample(pairs, min(number, len(pairs)))
+def sample(groups: Sequence[Group], number: int, *, seed: int) -> list[Group]:
+    """Return so many groups, the same ones for the same seed."""
+    return random.Random(seed).sample(groups, min(number, len(groups)))
 
 
 class Campaign:
-    """Runs pairs at one level of isolation; use it as a context."""
+    """Runs groups of one size at one level of isolation; use it as a context."""
 
-    def __init__(self, isolation: str) -> None:
+    def __init__(self, isolation: str, *, size: int = 2) -> None:
         self._isolation = isolation
+        self._size = size
 
     def __enter__(self) -> Campaign:
         logging.disable(logging.CRITICAL)
@@ -75,7 +77,7 @@ class Campaign:
         connection.ensure_connection()
         databases.prepare(connection, databases.LEVELS[connection.vendor][0])
         self._template = Template()
-        self._scheduler = Scheduler(self._isolation)
+        self._scheduler = Scheduler(self._isolation, workers=self._size)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,33 +88,34 @@ class Campaign:
 
     def try_all(
         self,
-        pairs: Iterable[Pair],
+        groups: Iterable[Group],
         size: Size,
         *,
         seconds: float = float("inf"),
         report: Callable[[str], None] = print,
     ) -> Counts:
-        """Try pairs until the time is over; at least one."""
+        """Try groups until the time is over; at least one."""
         total, until = Counts(), time.monotonic() + seconds
-        for pair in pairs:
-            if total.pairs and time.monotonic() > until:
+        for group in groups:
+            if total.groups and time.monotonic() > until:
                 break
-            counts = self.try_pair(pair, size)
+            counts = self.try_group(group, size)
             if counts.violations:
-                report(f"{pair[0].name} | {pair[1].name}: {dict(counts.found)} {counts.examples[:2]}")
+                names = " | ".join(operation.name for operation in group)
+                report(f"{names}: {dict(counts.found)} {counts.examples[:2]}")
             total.add(counts)
         return total
 
-    def try_pair(self, pair: Pair, size: Size) -> Counts:
+    def try_group(self, group: Group, size: Size) -> Counts:
         """Try all orders, then crashes."""
-        counts = Counts(pairs=1)
+        counts = Counts(groups=1)
         pessimistic = self._isolation == "serializable"
         orders: list[list[int]] = []
         places: dict[tuple[tuple[int, ...], int], Crash] = {}
         explorer = Explorer(readers_lock=pessimistic)
 
         def execute(choose: Choose) -> Run:
-            return self._run(pair, counts, choose, is_like_another=lambda: explorer.is_redundant)
+            return self._run(group, counts, choose, is_like_another=lambda: explorer.is_redundant)
 
         for run in explorer.runs(execute, at_most=size.orders):
             counts.interleavings += 1
@@ -126,27 +129,27 @@ class Campaign:
             tries = random.Random(size.seed).sample(tries, size.crashes)
         for prefix, crash, kind in tries:
             counts.crashes += 1
-            self._run(pair, counts, following(list(prefix)), Crash(crash.worker, crash.number, kind))
+            self._run(group, counts, following(list(prefix)), Crash(crash.worker, crash.number, kind))
         return counts
 
     def _run(
         self,
-        pair: Pair,
+        group: Group,
         counts: Counts,
         choose: Choose,
         crash: Crash | None = None,
         is_like_another: Callable[[], bool] = lambda: False,
     ) -> Run:
-        rotated_ago = next((op.rotated_ago for op in pair if op.rotated_ago is not None), JUST_NOW)
+        rotated_ago = next((op.rotated_ago for op in group if op.rotated_ago is not None), JUST_NOW)
         world = self._template.restored(rotated_ago=rotated_ago)
         self._reports.begin()
         handler = self._template.handler
-        tasks = [partial(operation.act, as_own(world), handler) for operation in pair]
+        tasks = [partial(operation.act, as_own(world), handler) for operation in group]
         run = self._scheduler.run(tasks, choose, crash)
         if is_like_another():
             return run
         counts.blocked += run.blocked
-        facts = invariants.gather(world, pair, run, self._reports.counted, handler, self._isolation)
+        facts = invariants.gather(world, group, run, self._reports.counted, handler, self._isolation)
         for name, text in invariants.violations(facts):
             counts.violations += 1
             counts.found[name] += 1

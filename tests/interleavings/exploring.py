@@ -33,7 +33,7 @@ class _Node:
 
 
 class Explorer:
-    """Goes through the orders of one pair."""
+    """Goes through the orders of one group."""
 
     def __init__(self, *, readers_lock: bool) -> None:
         self._readers_lock = readers_lock

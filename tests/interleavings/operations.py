@@ -1,10 +1,10 @@
-"""What is run two at a time: requests of clients, and what users and operators do."""
+"""What is run two or three at a time: requests of clients, and what users and operators do."""
 
 from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -168,10 +168,9 @@ OPERATIONS = (
 )
 
 
-def pair_of(first: Operation, second: Operation) -> tuple[Operation, Operation] | None:
-    """Return both; None if the session can't be as both need it."""
-    ages = {operation.rotated_ago for operation in (first, second)} - {None}
-    return None if len(ages) > 1 else (first, second)
+def fit_together(operations: Sequence[Operation]) -> bool:
+    """Tell whether the session can be as all of them need it."""
+    return len({operation.rotated_ago for operation in operations} - {None}) <= 1
 
 
 def as_own(world: World) -> World:

@@ -1,7 +1,7 @@
-"""Lets two operations go on in turn, one statement at a time, each in a thread with a connection of its own.
+"""Lets operations go on in turn, one statement at a time, each in a thread with a connection of its own.
 
 A worker stops before each statement, before BEGIN, COMMIT and ROLLBACK and before the return to autocommit.
-Only one is let go at a time, and the next only after it stopped again, ended, or waits for the other's lock.
+Only one is let go at a time, and the next only after it stopped again, ended, or waits for a lock.
 """
 
 from __future__ import annotations
@@ -204,19 +204,19 @@ class Worker:
 
 
 class Scheduler:
-    """Two workers, and who of them goes on."""
+    """Workers, and who of them goes on."""
 
-    def __init__(self, isolation: str) -> None:
+    def __init__(self, isolation: str, *, workers: int) -> None:
         self._changed = threading.Condition()
         self._were_waiting: set[int] = set()
-        self.workers = [Worker(number, isolation, self._changed) for number in range(2)]
+        self.workers = [Worker(number, isolation, self._changed) for number in range(workers)]
 
     def close(self) -> None:
         for worker in self.workers:
             worker.stop()
 
     def run(self, tasks: Sequence[Callable[[], Any]], choose: Choose, crash: Crash | None = None) -> Run:
-        """Carry out both tasks in the order that is chosen."""
+        """Carry out a task for each worker, in the order that is chosen."""
         run = Run(crash=crash)
         with self._changed:
             for worker, task in zip(self.workers, tasks, strict=True):
@@ -235,7 +235,7 @@ class Scheduler:
 
     def _ready(self, run: Run) -> dict[int, Step]:
         waiting = {w.number: w.step for w in self.workers if w.state == WAITING and w.step is not None}
-        # SQLite: it would only ask again and again whether the other one has ended its transaction.
+        # SQLite: it would only ask again and again whether another one has ended its transaction.
         would_wait = {
             number
             for number, step in waiting.items()
@@ -243,8 +243,11 @@ class Scheduler:
             and (
                 step.locks == EVERYTHING or (step.publishes and not self.workers[number].transaction.is_open)
             )
-            and self.workers[1 - number].transaction.is_open
-            and self.workers[1 - number].state != IDLE
+            and any(
+                other.transaction.is_open and other.state != IDLE
+                for other in self.workers
+                if other.number != number
+            )
         }
         if would_wait and would_wait != self._were_waiting:
             run.blocked += 1
@@ -252,8 +255,8 @@ class Scheduler:
         return {number: step for number, step in waiting.items() if number not in would_wait}
 
     def _settle(self, run: Run) -> None:
-        """Wait until each worker has stopped, ended or waits for a lock of the other one."""
-        # If it waited for a lock, it may have got it by what the other one just did.
+        """Wait until each worker has stopped, ended or waits for a lock of another one."""
+        # If it waited for a lock, it may have got it by what another one just did.
         for worker in self._in_state(BLOCKED):
             worker.state = RUNNING
         self._wait_for_signs()
@@ -268,7 +271,7 @@ class Scheduler:
         blocked: set[int] = set()
         while running := self._in_state(RUNNING):
             unsettled = [worker for worker in running if worker.number not in blocked]
-            # If both wait for each other, the database ends one of them.
+            # If all wait for each other, the database ends one of them.
             if not unsettled and self._in_state(WAITING):
                 return
             if self._changed.wait(pause):

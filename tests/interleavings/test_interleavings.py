@@ -7,7 +7,7 @@ import os
 import pytest
 from django.db import connection
 
-from tests.interleavings.campaign import Campaign, Size, all_pairs, sample
+from tests.interleavings.campaign import Campaign, Size, all_groups, sample
 from tests.interleavings.databases import LEVELS
 from tests.interleavings.defects import DEFECTS, seeded
 from tests.interleavings.operations import OPERATIONS
@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 SEED = int(os.environ.get("INTERLEAVINGS_SEED") or 1)
 PAIRS = {"sqlite": 30, "postgresql": 2, "mysql": 2}
+TRIPLES = {"sqlite": 20, "postgresql": 3, "mysql": 3}
 SHORT = Size(orders=8, crashes=3, seed=SEED)
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 CORE = ("refresh", "refresh, older token", "revoke, by the client")
@@ -50,8 +51,8 @@ FOUND_BY = {
 }
 
 
-def pairs_of(*names):
-    return all_pairs([BY_NAME[name] for name in names])
+def groups_of(*names, size=2):
+    return all_groups([BY_NAME[name] for name in names], size=size)
 
 
 def level_of_isolation():
@@ -63,21 +64,34 @@ def test_no_order_of_two_operations_breaks_anything(place):
     levels = LEVELS[connection.vendor]
     if place >= len(levels):
         pytest.skip("the database has fewer levels of isolation")
-    chosen = sample(all_pairs(), PAIRS[connection.vendor], seed=SEED + place)
+    chosen = sample(all_groups(), PAIRS[connection.vendor], seed=SEED + place)
 
     with Campaign(levels[place]) as campaign:
-        counts = campaign.try_all([*pairs_of(*CORE[:2]), *chosen], SHORT)
+        counts = campaign.try_all([*groups_of(*CORE[:2]), *chosen], SHORT)
 
     print(connection.vendor, levels[place], counts)
     assert (counts.violations, counts.examples) == (0, [])
-    assert counts.interleavings > counts.pairs
+    assert counts.interleavings > counts.groups
     assert counts.crashes > 0
+
+
+def test_no_order_of_three_operations_breaks_anything():
+    """Of three, a sample: they have many more orders than two."""
+    size = Size(orders=5, crashes=2, seed=SEED)
+    chosen = sample(all_groups(size=3), TRIPLES[connection.vendor], seed=SEED)
+
+    with Campaign(level_of_isolation(), size=3) as campaign:
+        counts = campaign.try_all([*groups_of("refresh", size=3), *chosen], size)
+
+    print(connection.vendor, counts)
+    assert (counts.violations, counts.examples) == (0, [])
+    assert counts.interleavings > counts.groups
 
 
 def test_no_crash_of_an_exchange_breaks_anything():
     """All of them: it is the one rotation that writes more than its row."""
     with Campaign(level_of_isolation()) as campaign:
-        counts = campaign.try_all(pairs_of("exchange a code"), Size(orders=8, crashes=1_000))
+        counts = campaign.try_all(groups_of("exchange a code"), Size(orders=8, crashes=1_000))
 
     assert (counts.violations, counts.examples) == (0, [])
     assert counts.crashes > 40
@@ -95,14 +109,14 @@ def test_every_seeded_error_is_found(defect):
     pair = (BY_NAME[first], BY_NAME[second])
 
     with Campaign(level_of_isolation()) as campaign, seeded(defect):
-        counts = campaign.try_pair(pair, Size(orders=20, crashes=40))
+        counts = campaign.try_group(pair, Size(orders=20, crashes=40))
 
     assert invariant in counts.found, counts.found
 
 
 def test_a_statement_that_waits_for_a_lock_is_recognised():
     with Campaign(level_of_isolation()) as campaign:
-        counts = campaign.try_pair(pairs_of("refresh")[0], Size(orders=12, crashes=0))
+        counts = campaign.try_group(groups_of("refresh")[0], Size(orders=12, crashes=0))
 
     assert counts.blocked > 0
     assert counts.violations == 0
