@@ -23,6 +23,7 @@ from tests.docs.reasons import reasons
 SETTINGS = sections("settings")
 COMMANDS = sections("commands")
 OURS = sorted(name for name, app in get_commands().items() if app == "django_ciam_token")
+OTHER_NAMES = {"list_sessions": "list_tokens", "revoke_sessions": "revoke_tokens"}
 # A line of a setting: `- Default: `300``.
 FACT = r"^- {}: (.*)$"
 
@@ -72,10 +73,14 @@ def test_the_example_of_a_setting_is_accepted_and_is_not_the_default(name, monke
 
 
 def test_every_command_has_its_heading():
-    assert set(COMMANDS) == set(OURS)
+    assert set(COMMANDS) == set(OURS) - OTHER_NAMES.keys()
+    for other, name in OTHER_NAMES.items():
+        assert f"Also called `{other}`" in COMMANDS[name]
+        commands = (load_command_class("django_ciam_token", one) for one in (other, name))
+        assert len({type(command) for command in commands}) == 1
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_has_the_options_and_words_of_its_help(name):
     general = {
         option

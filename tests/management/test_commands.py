@@ -24,6 +24,8 @@ COMMANDS = [
     "revoke_tokens",
     "purge_tokens",
     "list_tokens",
+    "list_sessions",
+    "revoke_sessions",
 ]
 
 

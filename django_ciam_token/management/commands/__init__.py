@@ -26,9 +26,11 @@ class TokenCommand(BaseCommand):
     examples: str = ""
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Keep the line breaks of the examples."""
+        """Keep the line breaks of the examples, and call the command in them as it was called."""
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        return super().create_parser(prog_name, subcommand, epilog=f"Examples:\n{self.examples}", **kwargs)
+        own_name = type(self).__module__.rpartition(".")[2]
+        examples = self.examples.replace(f"manage.py {own_name}", f"manage.py {subcommand}")
+        return super().create_parser(prog_name, subcommand, epilog=f"Examples:\n{examples}", **kwargs)
 
     def execute(self, *args: Any, **options: Any) -> Any:
         """Run the command; a database that refuses where the command does not expect it ends it cleanly."""
