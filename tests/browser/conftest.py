@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -46,7 +47,8 @@ def page(chromium: Any, live_server: Any) -> Iterator[Any]:
 
     def hear(message: Any) -> None:
         # The console reports a refused page too, and some tests expect one.
-        is_expected = "status of 403" in message.text or message.location["url"].endswith("favicon.ico")
+        is_refused = re.search("status of (400|403)", message.text) is not None
+        is_expected = is_refused or message.location["url"].endswith("favicon.ico")
         if message.type == "error" and not is_expected:
             errors.append(f"{message.text} {message.location['url']}")
 
