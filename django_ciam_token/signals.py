@@ -57,6 +57,10 @@ client_secret_rotated: Final = Signal()
 """A client got a new secret. Arguments: ``client``, ``replaced_expires_at`` (at the latest), ``actor``,
 ``caller``."""
 
+client_secret_retired: Final = Signal()
+"""One of the two secrets of a client was ended by an operator. Arguments: ``client``, ``last_four`` (of the
+secret), ``actor``, ``caller``."""
+
 client_changed: Final = Signal()
 """The configuration of a client was changed by an operator. Arguments: ``client``, ``action`` (``created``,
 ``changed`` or ``deleted``), ``changes`` (a dict: for each field that differs, the old and the new value),

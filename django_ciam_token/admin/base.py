@@ -21,7 +21,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timezone import is_aware, localtime
+from django.utils.timezone import get_current_timezone_name, is_aware, localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -67,6 +67,11 @@ UNCERTAIN: Final = gettext_lazy(
 def local_date(instant: datetime, format_name: str) -> str:
     """Return an instant in the operator's language and time zone, in one of Django's formats."""
     return date_format(localtime(instant) if is_aware(instant) else instant, format_name)
+
+
+def zone_in_words() -> str:
+    """Name the time zone in which an operator reads and enters times."""
+    return _("Time zone: %(zone)s.") % {"zone": get_current_timezone_name()}
 
 
 class TokenAdmin(_ModelAdmin):

@@ -11,7 +11,7 @@ from django.urls import URLPattern
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from django_ciam_token.admin import paging, session_ending
+from django_ciam_token.admin import blast_radius, paging, session_ending
 from django_ciam_token.admin.base import Confirmation, TokenAdmin, is_confirmed
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.sessions.criteria import SessionCriteria, select_sessions
@@ -56,7 +56,7 @@ class ClientSessionsMixin(TokenAdmin):
 
     def end_sessions_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask, and end as many sessions of a client as one request has time for."""
-        self.require(self.may(request, "revoke", RefreshToken))
+        self.require(self.may(request, "bulk_revoke", RefreshToken))
         client = self.get_or_404(request, unquote(object_id))
         back = self.url("client_change", client.pk)
         if not is_confirmed(request):
@@ -83,6 +83,7 @@ def _ending(client: Client, back: str) -> Confirmation:
         title=_("End all sessions"),
         question=_("End all sessions of %(client)s, for every user?") % {"client": client},
         details=[
+            *blast_radius.about(SessionCriteria(client=client)),
             _("Everybody has to sign in again."),
             _("To keep users from signing in again, also disable the client."),
         ],

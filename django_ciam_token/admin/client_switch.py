@@ -14,7 +14,7 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_ciam_token.admin import paging
+from django_ciam_token.admin import blast_radius, paging
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, TokenAdmin, is_confirmed
 from django_ciam_token.caller import Caller
 from django_ciam_token.clients.changes import report_switch
@@ -57,7 +57,7 @@ class ClientSwitchMixin(TokenAdmin):
             action = "enable" if on else "disable"
             hidden = [("action", action), *(("_selected_action", str(pk)) for pk, _name in names)]
             question = _question([name for _pk, name in names], on=on)
-            texts = _texts(on=on)
+            texts = _texts([pk for pk, _name in names], on=on)
             return self.confirm(
                 request,
                 Confirmation(
@@ -82,7 +82,7 @@ class ClientSwitchMixin(TokenAdmin):
             return self.confirm(
                 request,
                 Confirmation(
-                    **_texts(on=on),
+                    **_texts([client.pk], on=on),
                     question=_question([client.name], on=on),
                     cancel_url=back,
                     # The answer does what was asked, even if somebody else has switched the client meanwhile.
@@ -129,7 +129,7 @@ def _question(names: list[str], *, on: bool) -> str:
     return (_("Enable %(clients)s?") if on else _("Disable %(clients)s?")) % {"clients": listed}
 
 
-def _texts(*, on: bool) -> dict[str, Any]:
+def _texts(clients: list[int], *, on: bool) -> dict[str, Any]:
     if on:
         details = [_("Refresh tokens that have not expired work again.")]
         return {"title": _("Enable"), "button": _("Yes, enable"), "details": details}
@@ -138,5 +138,6 @@ def _texts(*, on: bool) -> dict[str, Any]:
         "button": _("Yes, disable"),
         "details": [
             _("Refresh tokens don't work while their client is disabled. The sessions themselves are kept."),
+            *blast_radius.about_clients(clients),
         ],
     }

@@ -21,6 +21,7 @@ from django_ciam_token.admin.client_form import ClientForm
 from django_ciam_token.admin.client_secrets import ClientSecretsMixin, SecretInline
 from django_ciam_token.admin.client_sessions import ClientSessionsMixin
 from django_ciam_token.admin.client_switch import ClientSwitchMixin
+from django_ciam_token.admin.secret_retirement import SecretRetirementMixin
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import ApplicationType, Client, RefreshToken
 from django_ciam_token.monitoring.figures import session_figures
@@ -38,7 +39,12 @@ _ONLY_WITH_SECRET: Final = ("may_use_client_credentials", "refreshes_client_cred
 
 @admin.register(Client)
 class ClientAdmin(
-    ClientSecretsMixin, ClientSessionsMixin, ClientSwitchMixin, ClientDeletionMixin, TokenAdmin
+    ClientSecretsMixin,
+    SecretRetirementMixin,
+    ClientSessionsMixin,
+    ClientSwitchMixin,
+    ClientDeletionMixin,
+    TokenAdmin,
 ):
     """Applications. After adding one, a page shows its secret once."""
 
@@ -121,7 +127,10 @@ class ClientAdmin(
     def get_readonly_fields(self, request: HttpRequest, obj: Client | None = None) -> Any:
         """Make read-only what installed applications and resource servers rely on."""
         # A form that was opened before the client was disabled must not enable it: a button does.
-        fixed = ("client_id", "application_type", "is_active") if obj else ()
+        fixed: tuple[str, ...] = ("client_id", "application_type", "is_active") if obj else ()
+        # Whoever may change a name must not be able to let a machine look at everybody's tokens.
+        if not request.user.has_perm("django_ciam_token.grant_introspection"):
+            fixed = (*fixed, "may_introspect")
         return (*super().get_readonly_fields(request, obj), *fixed)
 
     def get_inlines(self, request: HttpRequest, obj: Client | None) -> Any:
@@ -193,7 +202,8 @@ class ClientAdmin(
         tools = [(self.url("client_new_secret", client.pk), _("Quick start"))]
         if self.may_replace_secret(request):
             tools.append((self.url("client_replace_secret", client.pk), _("New secret")))
-        if self.may(request, "revoke", RefreshToken):
+        tools += self.retirement_tools(request, client)
+        if self.may(request, "bulk_revoke", RefreshToken):
             tools.append((self.url("client_end_sessions", client.pk), _("End all sessions")))
         if self.has_change_permission(request, client):
             tools.append(

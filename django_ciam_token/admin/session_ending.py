@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.exceptions import NotRegistered
@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_ciam_token.admin import paging
+from django_ciam_token.admin import blast_radius, paging
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, TokenAdmin, is_confirmed
 from django_ciam_token.caller import Caller
 from django_ciam_token.errors import TemporarilyUnavailable
@@ -25,6 +25,9 @@ from django_ciam_token.models import RefreshToken, RevocationReason, SessionStat
 from django_ciam_token.sessions.criteria import SessionCriteria
 from django_ciam_token.sessions.revocation import revoke_session, revoke_sessions
 from django_ciam_token.sessions.user import user_name, user_with_key
+
+# Who may end single sessions must not end those of everybody, a thousand at a time.
+_MOST_WITHOUT_BULK: Final = 100
 
 
 class SessionEndingMixin(TokenAdmin):
@@ -48,6 +51,8 @@ class SessionEndingMixin(TokenAdmin):
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[RefreshToken]) -> HttpResponse | None:
         """Ask, and end the selected sessions; if everything was selected, the newest of them."""
         most = paging.most_selected()
+        if not self.may(request, "bulk_revoke", RefreshToken):
+            most = min(most, _MOST_WITHOUT_BULK)
         chosen = list(queryset.order_by("-pk").values_list("pk", flat=True)[: most + 1])
         details = paging.cut_off(chosen, most)
         if not is_confirmed(request):
@@ -107,7 +112,7 @@ class SessionEndingMixin(TokenAdmin):
                     title=_("Sign out everywhere"),
                     question=_("End all sessions of %(user)s, on every device and in every application?")
                     % {"user": user_name(user)},
-                    details=_consequences(),
+                    details=[*blast_radius.about(SessionCriteria(user=user)), *consequences()],
                     button=_("Yes, sign out everywhere"),
                     cancel_url=back,
                 ),
@@ -117,7 +122,13 @@ class SessionEndingMixin(TokenAdmin):
         return HttpResponseRedirect(back)
 
 
-def end(request: HttpRequest, criteria: SessionCriteria, *, max_seconds: float | None = None) -> int | None:
+def end(
+    request: HttpRequest,
+    criteria: SessionCriteria,
+    *,
+    max_seconds: float | None = None,
+    everything: bool = False,
+) -> int | None:
     """End sessions and tell the operator how many; None if the database is unavailable."""
     try:
         ended = revoke_sessions(
@@ -126,6 +137,7 @@ def end(request: HttpRequest, criteria: SessionCriteria, *, max_seconds: float |
             actor=user_name(request.user),
             caller=Caller.of(request),
             max_seconds=max_seconds,
+            everything=everything,
         )
     except TemporarilyUnavailable:
         messages.error(
@@ -170,7 +182,7 @@ def _ending_selected(chosen: list[uuid.UUID], details: list[str], request: HttpR
     return Confirmation(
         title=_("End sessions"),
         question=question % {"count": count},
-        details=[*details, *_consequences()],
+        details=[*details, *consequences()],
         button=_("Yes, end them"),
         cancel_url=request.get_full_path(),
         hidden=hidden,
@@ -185,14 +197,15 @@ def _ending_one(session: RefreshToken, back: str) -> Confirmation:
     return Confirmation(
         title=_("End session"),
         question=question,
-        details=_consequences(),
+        details=consequences(),
         button=_("Yes, end it"),
         cancel_url=back,
         trail=[(back, str(session.pk))],
     )
 
 
-def _consequences() -> list[str]:
+def consequences() -> list[str]:
+    """Say what it means that a session ends."""
     return [
         _("Refresh tokens of ended sessions are refused: the applications ask the user to sign in again."),
         _("Where revocation is not checked, access tokens stay valid until they expire."),

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from django_ciam_token.admin import cells, csv_columns, paging, refusals, session_list, user_agents
 from django_ciam_token.admin.base import ReadOnlyAdmin
+from django_ciam_token.admin.bulk_ending import BulkEndingMixin
 from django_ciam_token.admin.csv_export import CsvExportMixin
 from django_ciam_token.admin.find_by_token import FindByTokenMixin
 from django_ciam_token.admin.session_ending import SessionEndingMixin, name_of_user, page_of_user
@@ -29,7 +30,7 @@ _EVENTS_SHOWN: Final = 100
 
 
 @admin.register(RefreshToken)
-class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, CsvExportMixin, ReadOnlyAdmin):
+class RefreshTokenAdmin(FindByTokenMixin, BulkEndingMixin, SessionEndingMixin, CsvExportMixin, ReadOnlyAdmin):
     """Sessions.
 
     Operators with the permission may delete one. Django requires it for deleting a user or a client, which
@@ -150,6 +151,7 @@ class RefreshTokenAdmin(FindByTokenMixin, SessionEndingMixin, CsvExportMixin, Re
         """Show the list, and say which limits apply."""
         context = {
             "find_by_token_url": self.url("refreshtoken_find_by_token"),
+            "bulk_url": self.bulk_url(request),
             "most_shown": paging.MOST_SHOWN,
             "searched": session_list.what_is_searched(),
             "window": paging.WINDOW if request.GET.get("state") else None,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -16,33 +16,21 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from django_ciam_token.admin import cells
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, ReadOnlyAdmin, is_confirmed
+from django_ciam_token.admin.key_forms import (
+    ImmediateRotationForm,
+    PlannedRotationForm,
+    RotationForm,
+    about_planned,
+    about_removal,
+    about_unused,
+)
 from django_ciam_token.admin.key_timeline import picture
 from django_ciam_token.caller import Caller
-from django_ciam_token.conf import SIGNING_ALGORITHMS, ciam_settings
+from django_ciam_token.conf import ciam_settings
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import SigningKey, SigningKeyState
 from django_ciam_token.sessions.user import user_name
-
-
-class RotationForm(forms.Form):
-    """How the new key is created."""
-
-    algorithm = forms.ChoiceField(
-        label=gettext_lazy("Algorithm"), choices=[(name, name) for name in SIGNING_ALGORITHMS]
-    )
-
-
-class ImmediateRotationForm(RotationForm):
-    """The same, when there is no time to publish the key first."""
-
-    compromised = forms.BooleanField(
-        label=gettext_lazy("A private key has leaked"),
-        required=False,
-        help_text=gettext_lazy(
-            "Also removes all older keys from the JWK Set: every token that they signed is refused."
-        ),
-    )
 
 
 @admin.register(SigningKey)
@@ -62,6 +50,7 @@ class SigningKeyAdmin(ReadOnlyAdmin):
         """Add the pages that rotate and remove keys."""
         return [
             self.route("rotate/", self.rotate_view, "signingkey_rotate"),
+            self.route("plan-rotation/", self.plan_rotation_view, "signingkey_plan_rotation"),
             self.route("rotate-now/", self.rotate_now_view, "signingkey_rotate_now"),
             self.route("remove-retired/", self.remove_retired_view, "signingkey_remove_retired"),
             *super().get_urls(),
@@ -123,6 +112,7 @@ class SigningKeyAdmin(ReadOnlyAdmin):
             return []
         return [
             (self.url("signingkey_rotate"), _("Rotate gracefully")),
+            (self.url("signingkey_plan_rotation"), _("Plan a rotation")),
             (self.url("signingkey_rotate_now"), _("Rotate now")),
             (self.url("signingkey_remove_retired"), _("Remove retired keys")),
         ]
@@ -135,6 +125,14 @@ class SigningKeyAdmin(ReadOnlyAdmin):
             _("The current key stays in the JWK Set until the last token that it signed has expired."),
         ]
         return self._rotate(request, RotationForm, _("Rotate gracefully"), details, is_dangerous=False)
+
+    def plan_rotation_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask from when, and publish a new key that will sign from then on."""
+        details = [
+            _("The new key is in the JWK Set from now on, and signs from the time that you choose."),
+            _("The current key signs until then, and stays in the JWK Set for the tokens that it signed."),
+        ]
+        return self._rotate(request, PlannedRotationForm, _("Plan a rotation"), details, is_dangerous=False)
 
     def rotate_now_view(self, request: HttpRequest) -> HttpResponse:
         """Ask, and create a key that signs at once."""
@@ -154,27 +152,23 @@ class SigningKeyAdmin(ReadOnlyAdmin):
         is_dangerous: bool,
     ) -> HttpResponse:
         self.require(self.may(request, "rotate"))
-        back = self.url("signingkey_changelist")
+        back, now = self.url("signingkey_changelist"), timezone.now()
         initial = {"algorithm": ciam_settings.SIGNING_ALGORITHM}
         form = form_class(request.POST if is_confirmed(request) else None, initial=initial)
         if not form.is_valid():
-            return self.confirm(
-                request,
-                Confirmation(
-                    title=title,
-                    question=_("Create a new signing key?"),
-                    details=details,
-                    form=form,
-                    button=_("Yes, rotate"),
-                    cancel_url=back,
-                    is_dangerous=is_dangerous,
-                ),
+            question = Confirmation(
+                title=title,
+                question=_("Create a new signing key?"),
+                details=[*details, *_about_present_keys(now, is_dangerous=is_dangerous)],
+                form=form,
+                button=_("Yes, rotate"),
+                cancel_url=back,
+                is_dangerous=is_dangerous,
             )
+            return self.confirm(request, question)
         try:
             key = signing_keys.rotate(
-                algorithm=form.cleaned_data["algorithm"],
-                immediately=is_dangerous,
-                compromised=form.cleaned_data.get("compromised", False),
+                **form.how(),
                 actor=user_name(request.user),
                 caller=Caller.of(request),
             )
@@ -203,7 +197,10 @@ class SigningKeyAdmin(ReadOnlyAdmin):
                     title=_("Remove retired keys"),
                     question=_("Remove these retired keys from the JWK Set now: %(kids)s?")
                     % {"kids": ", ".join(key.kid for key in retired)},
-                    details=[_("Tokens that they signed are then refused, even if they have not expired.")],
+                    details=[
+                        _("Tokens that they signed are then refused, even if they have not expired."),
+                        *about_unused(retired, now),
+                    ],
                     button=_("Yes, remove them"),
                     cancel_url=back,
                     # The keys in the question, not one that was retired meanwhile.
@@ -221,6 +218,11 @@ class SigningKeyAdmin(ReadOnlyAdmin):
         text = ngettext("%(count)d key was removed.", "%(count)d keys were removed.", removed)
         messages.success(request, text % {"count": removed})
         return HttpResponseRedirect(back)
+
+
+def _about_present_keys(now: datetime, *, is_dangerous: bool) -> list[str]:
+    keys = list(SigningKey.objects.defer("encrypted_private_key"))
+    return [*about_planned(keys, now), *(about_removal(keys, now) if is_dangerous else [])]
 
 
 def _jwks_url() -> str | None:

@@ -27,6 +27,8 @@ logger = logging.getLogger("django_ciam_token")
 
 # Verifiers may allow clocks to be wrong by this much, and so accept a token for as long after its exp.
 _LEEWAY: Final = timedelta(minutes=5)
+LONGEST_LEAD: Final = timedelta(days=366)
+"""How far ahead a rotation may be planned."""
 
 
 def rotate(
@@ -34,6 +36,7 @@ def rotate(
     algorithm: str | None = None,
     immediately: bool = False,
     compromised: bool = False,
+    lead: timedelta | None = None,
     now: datetime | None = None,
     actor: str = "",
     caller: Caller = NOBODY,
@@ -46,17 +49,19 @@ def rotate(
             the new one. By default it is published ``SIGNING_KEY_LEAD`` before it signs.
         compromised: like ``immediately``, and also remove the older keys from the JWK Set at once: tokens
             that they signed are refused from then on.
+        lead: how long the new key is published before it signs, if longer than ``SIGNING_KEY_LEAD``, and at
+            most a year: a planned rotation. A rotation before that time takes the place of the planned one.
         now: the current time; by default the host's clock.
         actor: the user name of the person who did it, if it was a person.
         caller: where the request came from.
 
     Raises:
-        ValueError: the algorithm is unknown.
+        ValueError: the algorithm is unknown, or the lead is too short or too long.
         TemporarilyUnavailable: the database refused; if a COMMIT broke, there may be a new key nevertheless.
     """
     now = now or timezone.now()
     algorithm = algorithm or ciam_settings.SIGNING_ALGORITHM
-    active_at = now if immediately or compromised else after(now, ciam_settings.SIGNING_KEY_LEAD)
+    active_at = now if immediately or compromised else after(now, _lead(lead))
     # Generating a key takes a while, so it is done before anything is locked.
     key = _generate(algorithm, now=now, active_at=active_at)
     using = write_database(SigningKey)
@@ -80,6 +85,15 @@ def rotate(
         caller=caller,
     )
     return key
+
+
+def _lead(wanted: timedelta | None) -> timedelta:
+    shortest = ciam_settings.SIGNING_KEY_LEAD
+    if wanted is not None and not shortest <= wanted <= LONGEST_LEAD:
+        raise ValueError(
+            f"A new key is published for at least {shortest} (SIGNING_KEY_LEAD), at most a year."
+        )
+    return shortest if wanted is None else wanted
 
 
 def store(key: SigningKey, *, compromised_at: datetime | None, using: str) -> None:

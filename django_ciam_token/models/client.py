@@ -176,7 +176,10 @@ class Client(models.Model):
         verbose_name = _("client")
         verbose_name_plural = _("clients")
         ordering = ("name", "pk")
-        permissions = (("rotate_client_secret", _("Can give a client a new secret")),)
+        permissions = (
+            ("rotate_client_secret", _("Can replace and retire secrets of clients")),
+            ("grant_introspection", _("Can let clients introspect all tokens")),
+        )
 
     def __str__(self) -> str:
         return self.name

@@ -101,7 +101,10 @@ class RefreshToken(models.Model):
     class Meta:
         verbose_name = _("session")
         verbose_name_plural = _("sessions")
-        permissions = (("revoke_refreshtoken", _("Can end sessions")),)
+        permissions = (
+            ("revoke_refreshtoken", _("Can end sessions")),
+            ("bulk_revoke_refreshtoken", _("Can end all sessions of a client, or by criteria")),
+        )
         indexes = (models.Index(fields=("client", "id"), name="ciam_session_of_client"),)
 
     def __str__(self) -> str:

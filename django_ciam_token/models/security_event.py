@@ -19,6 +19,7 @@ class EventType(models.TextChoices):
     CLIENT_AUTHENTICATION_FAILED = "client_auth_failed", _("client authentication failed")
     KEY_ROTATED = "key_rotated", _("signing key rotated")
     SECRET_ROTATED = "secret_rotated", _("client secret rotated")
+    SECRET_RETIRED = "secret_retired", _("client secret retired")
     CLIENT_CHANGED = "client_changed", _("client changed")
     CONSENT_GIVEN = "consent_given", _("consent given")
     CONSENT_WITHDRAWN = "consent_withdrawn", _("consent withdrawn")

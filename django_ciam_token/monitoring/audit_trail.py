@@ -66,6 +66,7 @@ def connect() -> None:
         signals.client_authentication_failed: _client_authentication_failed,
         signals.signing_key_rotated: _key_rotated,
         signals.client_secret_rotated: _secret_rotated,
+        signals.client_secret_retired: _secret_retired,
         signals.client_changed: _client_changed,
         signals.consent_given: _consent_given,
         signals.rows_exported: _rows_exported,
@@ -226,6 +227,11 @@ def _secret_rotated(*, client: Client, actor: str, caller: Caller, **_: Any) -> 
 def _rows_exported(*, model: str, query: str, actor: str, caller: Caller, **_: Any) -> None:
     reason = f"{model}?{query}" if query else model
     record(event_of(EventType.EXPORTED, reason=reason, actor=actor, caller=caller))
+
+
+def _secret_retired(*, client: Client, last_four: str, actor: str, caller: Caller, **_: Any) -> None:
+    event, reason = EventType.SECRET_RETIRED, f"…{last_four}"
+    record(event_of(event, client=client, reason=reason, actor=actor, caller=caller))
 
 
 def _client_changed(

@@ -152,7 +152,7 @@ def test_an_operator_who_may_only_view_clients_is_refused_everything_else(viewer
 
 
 def test_each_permission_is_enough_for_its_own_action(web_client):
-    browser = browser_of("view_client", "rotate_client_secret", "revoke_refreshtoken")
+    browser = browser_of("view_client", "rotate_client_secret", "bulk_revoke_refreshtoken")
 
     page = browser.get(url("client_change", web_client.pk)).content.decode()
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.urls import reverse
 from django.utils import timezone
 
-from django_ciam_token.api import issue_tokens
+from django_ciam_token.api import issue_tokens, rotate_client_secret
 from django_ciam_token.keys.signing_keys import ensure_first_key, rotate
 from django_ciam_token.models import Client, Consent, RefreshToken, SecurityEvent, SigningKey
 from tests.factories import ClientFactory, UserFactory
@@ -34,6 +34,8 @@ def fill():
         "Nightly-export-of-the-warehouse-in-Rotterdam",
     )
     clients = [ClientFactory(name=name, client_id=uuid.uuid4().hex, asks_consent=True) for name in names]
+    # The page that retires one needs two secrets.
+    rotate_client_secret(clients[-1])
     ends = ("reuse", "operator", "consent_withdrawn", None)
     for number in range(12):
         user = UserFactory(username=f"konstantina.papadopoulou-{number}@example.org")
@@ -78,12 +80,17 @@ def addresses():
         "quick-start": url("client_new_secret", client.pk),
         "replace-secret": url("client_replace_secret", client.pk),
         "end-sessions": url("client_end_sessions", client.pk),
+        "retire-secret": url("client_retire_secret", client.pk),
+        "switch-client": url("client_switch", client.pk),
         "session": url("refreshtoken_change", session.pk),
         "find-by-token": url("refreshtoken_find_by_token"),
+        "end-by-criteria": url("refreshtoken_end_by_criteria"),
         "session-end": url("refreshtoken_end", session.pk),
         "event": url("securityevent_change", SecurityEvent.objects.first().pk),
         "key": url("signingkey_change", SigningKey.objects.first().pk),
         "rotate": url("signingkey_rotate"),
+        "plan-rotation": url("signingkey_plan_rotation"),
+        "rotate-now": url("signingkey_rotate_now"),
         "user": reverse("admin:auth_user_change", args=[session.user_id]),
         "sign-out": url("refreshtoken_sign_out", session.user_id),
     }

@@ -125,3 +125,25 @@ def test_a_database_that_refuses_to_tell_the_age_changes_nothing(run, monkeypatc
 
     with pytest.raises(CommandError, match="nothing was changed"):
         run("rotate_signing_key", "--if-older-than", "90d")
+
+
+def test_a_rotation_is_planned_by_how_long_the_key_is_published(run_json):
+    answer = run_json("rotate_signing_key", "--lead", "14d")
+
+    new = SigningKey.objects.get(kid=answer["kid"])
+    assert new.active_at - new.created_at == timedelta(days=14)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--lead", "10m"], "SIGNING_KEY_LEAD"),
+        (["--lead", "400d"], "at most a year"),
+        (["--lead", "14d", "--compromised"], "leave out --lead"),
+        (["--lead", "14d", "--now"], "not allowed with"),
+    ],
+)
+def test_a_plan_that_verifiers_can_not_follow_is_refused(run, arguments, message):
+    with pytest.raises(CommandError, match=message):
+        run("rotate_signing_key", *arguments)
+    assert SigningKey.objects.count() == 1

@@ -37,6 +37,7 @@ class Command(TokenCommand):
         "  manage.py rotate_signing_key\n"
         "  manage.py rotate_signing_key --algorithm ES256\n"
         "  manage.py rotate_signing_key --if-older-than 90d   # for cron: does nothing until then\n"
+        "  manage.py rotate_signing_key --lead 14d       # announced for two weeks before it signs\n"
         "  manage.py rotate_signing_key --now            # do not wait: no key can sign\n"
         "  manage.py rotate_signing_key --compromised --dry-run\n"
         "  manage.py rotate_signing_key --compromised    # the private key was leaked; asks first"
@@ -45,7 +46,14 @@ class Command(TokenCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options."""
         parser.add_argument("--algorithm", choices=SIGNING_ALGORITHMS, help="SIGNING_ALGORITHM by default.")
-        parser.add_argument(
+        when = parser.add_mutually_exclusive_group()
+        when.add_argument(
+            "--lead",
+            type=duration,
+            help="How long the key is published before it signs (14d, 36h); SIGNING_KEY_LEAD by default, and "
+            "at least that. A rotation before then takes the place of this one.",
+        )
+        when.add_argument(
             "--now",
             action="store_true",
             help="Sign with it at once. Verifiers refuse its tokens until they fetch the JWK Set again.",
@@ -70,8 +78,9 @@ class Command(TokenCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Rotate and say what happens when."""
-        if options["compromised"] and options["if_older_than"] is not None:
-            raise CommandError("--compromised can't wait: leave out --if-older-than.")
+        for name in ("lead", "if_older_than"):
+            if options["compromised"] and options[name] is not None:
+                raise CommandError(f"--compromised can't wait: leave out --{name.replace('_', '-')}.")
         if (age := options["if_older_than"]) is not None and self._is_young(age, as_json=options["json"]):
             return
         if options["dry_run"] and not options["compromised"]:
@@ -81,22 +90,28 @@ class Command(TokenCommand):
             return
         if options["compromised"] and not options["no_input"]:
             self.confirm(_consequence(*_ended_by_removal()))
+        key = self._rotate(options)
+        if options["json"]:
+            self.write_json({"kid": key.kid, "alg": key.algorithm, "active_at": iso(key.active_at)})
+            return
+        self.stdout.write(f"Made key {key.kid} ({key.algorithm}). It signs from {written(key.active_at)} on.")
+
+    def _rotate(self, options: dict[str, Any]) -> SigningKey:
         try:
-            key = signing_keys.rotate(
+            return signing_keys.rotate(
                 algorithm=options["algorithm"],
                 immediately=options["now"],
                 compromised=options["compromised"],
+                lead=options["lead"],
                 actor=operator_name(),
             )
+        except ValueError as error:
+            raise CommandError(str(error)) from error
         except TemporarilyUnavailable as error:
             raise CommandError(
                 "The database refused; there may be a new key nevertheless. Look with list_signing_keys "
                 "before you try again."
             ) from error
-        if options["json"]:
-            self.write_json({"kid": key.kid, "alg": key.algorithm, "active_at": iso(key.active_at)})
-            return
-        self.stdout.write(f"Made key {key.kid} ({key.algorithm}). It signs from {written(key.active_at)} on.")
 
     def _is_young(self, age: timedelta, *, as_json: bool) -> bool:
         """Tell whether there is nothing to rotate yet, and say so."""

@@ -1,0 +1,71 @@
+"""How much a bulk action would reach, found out at a cost that does not grow with the table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count
+
+from django_ciam_token.database.retry import retry
+from django_ciam_token.database.routing import write_database
+from django_ciam_token.models import RefreshToken
+from django_ciam_token.models.refresh_token import NOT_EXCHANGED
+from django_ciam_token.monitoring.figures import EXACT_UP_TO, SAMPLE
+from django_ciam_token.monitoring.sampling import rows_by_estimate, sample
+from django_ciam_token.sessions.criteria import SessionCriteria, live_sessions
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The live sessions that meet some criteria."""
+
+    sessions: int
+    users: int
+    """How many different users they belong to; at least so many if it is an estimate."""
+    clients: dict[int, int] = field(default_factory=dict)
+    """How many there are by the primary key of their client."""
+    is_estimate: bool = False
+
+
+def reach_of(criteria: SessionCriteria, *, now: datetime) -> Reach:
+    """Count the live sessions that meet some criteria; in a large table, estimate them from a sample.
+
+    The sessions of one user are always counted.
+
+    Raises:
+        TemporarilyUnavailable: the database refused.
+    """
+    using = write_database(RefreshToken)
+    return retry(lambda _: _reach(criteria, now, using=using), using=using)
+
+
+def _reach(criteria: SessionCriteria, now: datetime, *, using: str) -> Reach:
+    rows = RefreshToken.objects.using(using)
+    is_narrow = criteria.user is not None or criteria.session_id is not None or criteria.among is not None
+    total = 0 if is_narrow else rows.order_by()[: EXACT_UP_TO + 1].count()
+    if total <= EXACT_UP_TO:
+        return _counted(criteria, now)
+    clients: Counter[int] = Counter()
+    users: set[Any] = set()
+    for part, stands_for in sample(rows, size=SAMPLE, total=max(total, rows_by_estimate(using))):
+        found = list(_live(replace(criteria, among=part), now).values_list("client", "user"))
+        users.update(user for _client, user in found if user is not None)
+        number = Counter(client for client, _user in found)
+        clients.update({client: round(count * stands_for) for client, count in number.items()})
+    return Reach(sum(clients.values()), len(users), dict(clients), is_estimate=True)
+
+
+def _counted(criteria: SessionCriteria, now: datetime) -> Reach:
+    live = _live(criteria, now)
+    by_client: Iterable[tuple[int, int]] = live.values_list("client").annotate(number=Count("pk"))
+    clients = dict(by_client)
+    users = live.aggregate(number=Count("user", distinct=True))["number"]
+    return Reach(sum(clients.values()), users, clients)
+
+
+def _live(criteria: SessionCriteria, now: datetime) -> Any:
+    return live_sessions(criteria, ended_before=now).exclude(nonce=NOT_EXCHANGED).order_by()
