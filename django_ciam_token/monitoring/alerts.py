@@ -47,17 +47,23 @@ class Alert:
     """The clients concerned, the most concerned first, at most ten; empty for one that does not exist."""
 
 
-def find_alerts(*, now: datetime, within: timedelta, failures: int) -> list[Alert]:
+def find_alerts(*, now: datetime, within: timedelta, failures: int, quiet_for: timedelta) -> list[Alert]:
     """Return what is wrong now.
 
     Args:
         now: the present.
         within: how far back events are looked for.
         failures: more failed client authentications than this, in that time, are an alert.
+        quiet_for: after an alert there is no other for so long. What happened meanwhile is told in the next.
     """
     using = write_database(SigningKey)
     try:
-        return [*_of_keys(now, using=using), *_of_events(now - within, failures=failures)]
+        reuse_since = _last_alert("reuse_detected", since=now - quiet_for - within) or now - within
+        return [
+            *_of_keys(now, using=using),
+            *_of_reuse(reuse_since),
+            *_of_failures(now - within, failures=failures),
+        ]
     except ImproperlyConfigured:
         return [Alert("wrong_settings", "The settings are wrong. Run: manage.py check")]
     except Error as error:
@@ -125,11 +131,21 @@ def _of_keys(now: datetime, *, using: str) -> Iterator[Alert]:
         yield Alert("key_past_its_age", text)
 
 
-def _of_events(since: datetime, *, failures: int) -> Iterator[Alert]:
+def _last_alert(kind: str, *, since: datetime) -> datetime | None:
+    """Return when somebody was last told of this, if that was after an instant."""
+    events = SecurityEvent.objects.using(write_database(SecurityEvent))
+    told = events.filter(event=EventType.ALERTED, reason=kind, at__gt=since)
+    return max(told.values_list("at", flat=True), default=None)
+
+
+def _of_reuse(since: datetime) -> Iterator[Alert]:
     reuse, clients = _count(EventType.REUSE_DETECTED, since)
     if reuse:
         text = f"Reuse of a refresh token was detected {reuse} times: {_named(clients)}."
         yield Alert("reuse_detected", text, reuse, tuple(clients))
+
+
+def _of_failures(since: datetime, *, failures: int) -> Iterator[Alert]:
     failed, clients = _count(EventType.CLIENT_AUTHENTICATION_FAILED, since)
     if failed > failures:
         # The trail leaves some out of a flood.

@@ -107,7 +107,7 @@ def test_what_the_service_records_is_found(run, web_client, first_tokens, refres
 @pytest.mark.parametrize(("number", "expected"), [(100, []), (101, ["authentication_failures"])])
 def test_failed_authentications_are_an_alert_above_a_rate(run, number, expected):
     events(number, FAILED, client_id="app")
-    events(500, FAILED, client_id="app", ago=timedelta(minutes=6))
+    events(500, FAILED, client_id="app", ago=timedelta(minutes=7))
 
     run("check_health", "--mail")
 
@@ -218,3 +218,15 @@ def test_without_the_audit_trail_it_says_what_it_does_not_see(run, errors, setti
 
 def test_as_json(run_json):
     assert run_json("check_health") == {"alerts": []}
+
+
+def test_what_happened_in_the_quiet_time_is_in_the_next_e_mail(run):
+    events(1, REUSE, client_id="app", ago=timedelta(minutes=63))
+    run("check_health", "--mail", "--within", "2h")
+    SecurityEvent.objects.filter(event=EventType.ALERTED).update(at=timezone.now() - timedelta(minutes=62))
+    events(3, REUSE, client_id="app", ago=timedelta(minutes=30))
+
+    run("check_health", "--mail")
+
+    assert "3 times: app (3)." in mail.outbox[-1].body
+    assert len(mail.outbox) == 2
