@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from django_ciam_token.api import create_client
+from django_ciam_token.models import SecurityEvent
 
 pytestmark = pytest.mark.django_db
 
@@ -34,3 +35,12 @@ def test_a_lifetime_that_is_given_overrides_that_of_the_type():
     assert client.session_lifetime == timedelta(hours=1)
     assert client.refresh_token_lifetime == timedelta(days=30)
     assert client.client_id
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_made_a_client_is_empty_unless_it_was_a_person():
+    create_client(name="App", application_type="spa")
+    create_client(name="App", application_type="spa", actor="alice")
+
+    made = SecurityEvent.objects.filter(event="client_changed").order_by("pk")
+    assert [event.actor for event in made] == ["", "alice"]

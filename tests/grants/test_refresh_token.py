@@ -713,6 +713,21 @@ def test_a_commit_that_fails_is_repeated(web_client, first_tokens, refresh, sess
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_session_that_ends_while_the_outcome_of_its_commit_is_found_out_gives_no_tokens(
+    web_client, first_tokens, refresh, break_next_commit, monkeypatch
+):
+    broken = break_next_commit()
+
+    def end(seconds):
+        RefreshToken.objects.update(revoked_at=timezone.now(), revoked_reason="operator")
+
+    monkeypatch.setattr("django_ciam_token.database.retry.time.sleep", end)
+
+    assert_refused(refresh(web_client, first_tokens["refresh_token"]))
+    assert broken
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("grace_period", [0, 30])
 def test_a_commit_whose_outcome_was_lost_is_recognised_as_ours(
     web_client, first_tokens, refresh, session, break_next_commit, settings, grace_period
