@@ -14,7 +14,15 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 
-from django_ciam_token.admin import cells, csv_columns, paging, refusals, session_list, user_agents
+from django_ciam_token.admin import (
+    cells,
+    csv_columns,
+    paging,
+    refusals,
+    session_list,
+    times,
+    user_agents,
+)
 from django_ciam_token.admin.base import ReadOnlyAdmin
 from django_ciam_token.admin.bulk_ending import BulkEndingMixin
 from django_ciam_token.admin.csv_export import CsvExportMixin
@@ -27,6 +35,10 @@ from django_ciam_token.monitoring.refusals import KEPT
 from django_ciam_token.sessions.state import state_of
 
 _EVENTS_SHOWN: Final = 100
+_TIMES: Final[Any] = tuple(
+    times.field(RefreshToken, name)
+    for name in ("auth_time", "issued_at", "rotated_at", "expires_at", "revoked_at")
+)
 
 
 @admin.register(RefreshToken)
@@ -66,10 +78,11 @@ class RefreshTokenAdmin(FindByTokenMixin, BulkEndingMixin, SessionEndingMixin, C
     fields = (
         "id",
         *("user", "client", "state", "scope", "generation"),
-        *("auth_time", "issued_at", "rotated_at", "expires_at", "revoked_at", "revoked_reason"),
+        *_TIMES,
+        "revoked_reason",
         *("last_address", "device", "last_user_agent"),
     )
-    readonly_fields = ("state", "device")
+    readonly_fields = ("state", "device", *_TIMES)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RefreshToken]:
         """Omit the fields that no page shows, and what is only a code so far."""

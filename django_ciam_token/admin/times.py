@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
+from django.contrib import admin
+from django.db.models import Model
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -45,3 +49,14 @@ def for_input(instant: datetime | None) -> str:
 def zone() -> str:
     """Return the name of the current time zone."""
     return timezone.get_current_timezone_name()
+
+
+def field(model: type[Model], name: str) -> Callable[[Any], str]:
+    """Return a read-only field of an admin page that shows a column of the model."""
+
+    def exact_time(row: Any) -> str:
+        return element(getattr(row, name))
+
+    exact_time.__name__ = name
+    column: Any = model._meta.get_field(name)
+    return admin.display(exact_time, description=column.verbose_name)

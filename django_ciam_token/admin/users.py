@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets, quote
+from django.forms import Media
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -13,10 +14,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_ciam_token.admin import user_agents
-from django_ciam_token.admin.base import local_date
-from django_ciam_token.models import Consent, SessionState
-from django_ciam_token.sessions.listing import SessionInfo, list_sessions
+from django_ciam_token.admin import user_sessions
+from django_ciam_token.admin.base import TokenAdmin
+from django_ciam_token.models import Consent
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -24,11 +24,12 @@ else:
     _ModelAdmin = object
 
 _MOST: Final = 20
+_MAY_END: Final = "_ciam_may_end_sessions"
 _FIELDS: Final = ("ciam_sessions", "ciam_sign_out", "ciam_consents")
 
 
 class SessionsOfUserMixin(_ModelAdmin):
-    """Shows a user's live sessions and consents, with a link to sign them out everywhere.
+    """Shows a user's sessions and consents, with links that end one session or all.
 
     Example::
 
@@ -43,19 +44,24 @@ class SessionsOfUserMixin(_ModelAdmin):
         listed, count, lacking, protected = super().get_deleted_objects(objs, request)
         return _shortened(listed), count, lacking, protected
 
+    @property
+    def media(self) -> Any:
+        """Return the style sheets and scripts of the page, and ours."""
+        return super().media + Media(TokenAdmin.Media)
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Add the fields that show sessions."""
         return (*super().get_readonly_fields(request, obj), *_FIELDS)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Add the sessions at the end of an existing user's page, if the operator may see them."""
+        """Add the sessions at the top of an existing user's page, if the operator may see them."""
         # An admin without fieldsets shows all read-only fields; one with fieldsets may already include these.
         fieldsets: Any = super().get_fieldsets(request, obj)
         allowed = self._fields_of_sessions(request, obj)
         fieldsets = [(title, _without(options, set(_FIELDS) - set(allowed))) for title, options in fieldsets]
         shown = flatten_fieldsets(fieldsets)
         fields = [name for name in allowed if name not in shown]
-        return [*fieldsets, (gettext_lazy("Sessions"), {"fields": fields})] if fields else fieldsets
+        return [(gettext_lazy("Sessions"), {"fields": fields}), *fieldsets] if fields else fieldsets
 
     def _fields_of_sessions(self, request: HttpRequest, user: Any) -> tuple[str, ...]:
         if user is None:
@@ -66,15 +72,15 @@ class SessionsOfUserMixin(_ModelAdmin):
             "ciam_sign_out": may_view and request.user.has_perm("django_ciam_token.revoke_refreshtoken"),
             "ciam_consents": request.user.has_perm("django_ciam_token.view_consent"),
         }
+        # Read-only fields are not given the request.
+        setattr(user, _MAY_END, allowed["ciam_sign_out"])
         return tuple(name for name in _FIELDS if allowed[name])
 
-    @admin.display(description=gettext_lazy("live sessions"))
-    def ciam_sessions(self, user: Any) -> str:
-        """Return the user's newest live sessions, each with a link to its page."""
-        found = list_sessions(user=user, limit=_MOST)
-        lines = ((self._url("refreshtoken_change", info.session_id), _line(info)) for info in found)
-        listed = format_html_join("", '<li><a href="{}">{}</a></li>', lines)
-        return format_html("<ul>{}</ul>", listed) if listed else _("None.")
+    @admin.display(description=gettext_lazy("sessions and devices"))
+    def ciam_sessions(self, user: Any) -> SafeString:
+        """Return the user's sessions as a table, each with a link to its page and one that ends it."""
+        may_end = getattr(user, _MAY_END, False)
+        return user_sessions.table(user, site=self.admin_site.name, may_end=may_end)
 
     @admin.display(description=gettext_lazy("sign out"))
     def ciam_sign_out(self, user: Any) -> SafeString:
@@ -109,15 +115,3 @@ def _without(options: dict[str, Any], names: set[str]) -> dict[str, Any]:
         if left := [name for name in line if name not in names]:
             kept.append(left if line is field else field)
     return {**options, "fields": kept}
-
-
-def _line(info: SessionInfo) -> str:
-    device = user_agents.describe(info.user_agent)
-    line: str = _("%(client)s, %(device)s, since %(since)s") % {
-        "client": info.client_name,
-        "device": device,
-        "since": local_date(info.started_at, "DATE_FORMAT"),
-    }
-    if info.obstacle is None:
-        return line
-    return f"{line}; {SessionState.BLOCKED.label}: {info.obstacle.label}"

@@ -133,6 +133,18 @@ def unverified_issuer(token: str) -> Any:
     return claims.get("iss") if isinstance(claims, dict) else None
 
 
+def unverified_parts(token: str) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Return header and claims of anything in the form of a JWT, to be shown; None if it has another form."""
+    parts = token.split(".")
+    if len(parts) != 3:
+        return None
+    try:
+        header, claims = (json.loads(_decoded(part)) for part in parts[:2])
+    except (ValueError, RecursionError):
+        return None
+    return (header, claims) if isinstance(header, dict) and isinstance(claims, dict) else None
+
+
 class SignedText:
     """A JWT in its parts, parsed once; nobody has verified it."""
 

@@ -60,6 +60,21 @@ def resolve(text: Concealed, *, now: datetime) -> GenuineToken | None:
     return None
 
 
+def known(text: Concealed) -> GenuineToken | None:
+    """Return what a refresh token of another package stands for if it has been used here; writes nothing."""
+    rows = ForeignToken.objects.using(write_database(ForeignToken))
+    for name, tokens in formats().items():
+        identity = tokens.identify(text)
+        if identity is None:
+            continue
+        found = read_rows(
+            rows.filter(pk=key_of(name, identity.known_by)).values_list("session_id", flat=True)
+        )
+        if found:
+            return GenuineToken(session_id=found[0], generation=FIRST_GENERATION, secret=identity.secret)
+    return None
+
+
 @dataclass(frozen=True)
 class _Presented:
     name: str

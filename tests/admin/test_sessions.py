@@ -201,3 +201,14 @@ def test_the_page_of_a_session_makes_as_many_queries_for_ten_refusals_as_for_non
 def test_every_reason_of_a_refusal_is_in_words(reason):
     assert refusals.in_words(reason) != reason
     assert refusals.in_words("a reason of the site's own grant") == "a reason of the site's own grant"
+
+
+def test_every_time_on_the_page_of_a_session_has_seconds_and_an_offset(operator, session):
+    RefreshToken.objects.update(rotated_at=timezone.now())
+
+    page = operator.get(url("refreshtoken_change", session.pk)).content.decode()
+
+    for name in ("auth_time", "issued_at", "rotated_at", "expires_at"):
+        [row] = re.findall(rf'<div class="form-row field-{name}">.*?</time>', page, re.DOTALL)
+        assert re.search(r">\d{4}-\d\d-\d\d \d\d:\d\d:\d\d -0[56]:00</time>", row)
+    assert not re.search(r"[ap]\.m\.", page)

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+
 import pytest
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
+from django.db import connection
 from django.test import Client as Browser
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from django_ciam_token.admin import SessionsOfUserMixin
-from tests.factories import UserFactory, make_sessions
+from django_ciam_token.models.refresh_token import NOT_EXCHANGED
+from tests.factories import ClientFactory, UserFactory, make_session, make_sessions
 from tests.operators import url
 
 pytestmark = pytest.mark.django_db
@@ -86,3 +93,83 @@ def test_deleting_a_user_with_thousands_of_sessions_lists_a_few(operator, web_cl
     assert "… and 2980 more" in page
     assert "Sessions: 3000" in page  # The count is that of all.
     assert len(page) < 30_000
+
+
+def table_of(browser, user):
+    page = browser.get(reverse("admin:auth_user_change", args=[user.pk])).content.decode()
+    [table] = re.findall(r'<table class="ciam-sessions">.*?</table>', page, re.DOTALL)
+    return re.findall(r"<tr>.*?</tr>", table, re.DOTALL)[1:]
+
+
+def test_the_table_shows_device_address_use_and_state_of_live_and_ended_sessions(operator, user, web_client):
+    now = timezone.now()
+    seen = {"last_address": "192.0.2.7", "last_user_agent": "X11; Linux Firefox/140.0"}
+    ended = make_session(web_client, user, revoked_at=now, revoked_reason="operator", **seen)
+    expired = make_session(web_client, user, expires_at=now - timedelta(days=1))
+    live = make_session(web_client, user, rotated_at=now - timedelta(minutes=2), **seen)
+    code = make_session(web_client, user, nonce=NOT_EXCHANGED)
+
+    rows = table_of(operator, user)
+
+    assert len(rows) == 3
+    for session, row in zip((live, expired, ended), rows, strict=True):
+        assert url("refreshtoken_change", session.pk) in row
+    assert not any(str(code.pk) in row for row in rows)
+    assert "Firefox 140" in rows[0]
+    assert "192.0.2.7" in rows[0].replace("<wbr>", "")
+    assert "2 min ago" in rows[0]
+    assert url("refreshtoken_end", live.pk) in rows[0]
+    assert "ended by operator" in rows[2]
+    assert "/end/" not in rows[1] + rows[2]
+
+
+def test_a_live_session_is_in_the_table_however_many_have_ended_since(operator, user, web_client):
+    live = make_session(web_client, user)
+    make_sessions(60, web_client, user, revoked_at=timezone.now(), revoked_reason="user")
+
+    rows = table_of(operator, user)
+
+    assert len(rows) == 21
+    assert str(live.pk) in rows[0]
+
+
+def test_a_user_with_many_sessions_is_shown_some_and_led_to_all(operator, user, web_client):
+    make_sessions(30, web_client, user)
+    make_sessions(30, web_client, user, revoked_at=timezone.now(), revoked_reason="user")
+
+    assert len(table_of(operator, user)) == 40
+    page = operator.get(reverse("admin:auth_user_change", args=[user.pk])).content.decode()
+    assert f"{url('refreshtoken_changelist')}?q={user.get_username()}" in page
+
+
+def test_the_table_makes_as_many_queries_for_forty_sessions_as_for_one(operator, user, web_client):
+    def count():
+        with CaptureQueriesContext(connection) as queries:
+            table_of(operator, user)
+        return len(queries)
+
+    make_session(web_client, user)
+    count()
+    one = count()
+    make_sessions(30, ClientFactory(), user)
+    make_sessions(30, web_client, user, revoked_at=timezone.now(), revoked_reason="user")
+
+    assert count() == one
+
+
+def test_a_session_of_a_disabled_user_is_blocked_and_can_still_be_ended(operator, user, web_client):
+    session = make_session(web_client, user)
+    user.is_active = False
+    user.save()
+
+    [row] = table_of(operator, user)
+
+    assert "user disabled" in row
+    assert url("refreshtoken_end", session.pk) in row
+
+
+def test_the_sessions_are_at_the_top_of_the_page(operator, user, session):
+    page = operator.get(reverse("admin:auth_user_change", args=[user.pk])).content.decode()
+
+    assert page.index("ciam-sessions") < page.index('name="username"')
+    assert "django_ciam_token/admin.css" in page
