@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 
-from django_ciam_token.admin import new_secret, quick_start
-from django_ciam_token.admin.base import Confirmation, TokenAdmin, is_confirmed, local_date
+from django_ciam_token.admin import new_secret, quick_start, times
+from django_ciam_token.admin.base import Confirmation, TokenAdmin, is_confirmed
 from django_ciam_token.admin.client_form import OverlapForm
 from django_ciam_token.caller import Caller
 from django_ciam_token.clients.changes import report_creation, update_client
@@ -40,7 +40,10 @@ class SecretInline(_SecretInline):
     """The secrets of a client: the characters that identify each, and when it ends."""
 
     model = ClientSecret
-    fields = readonly_fields = ("last_four", "created_at", "last_used_at", "expires_at")
+    fields = readonly_fields = (
+        "last_four",
+        *times.fields(ClientSecret, "created_at", "last_used_at", "expires_at"),
+    )
     extra = 0
     can_delete = False
 
@@ -157,7 +160,7 @@ def _replacing(client: Client, form: OverlapForm, back: str) -> Confirmation:
     kept = secret_to_keep(present)
     details = [
         _("The secret …%(last_four)s is already due to end on %(end)s.")
-        % {"last_four": secret.last_four, "end": local_date(secret.expires_at, "DATETIME_FORMAT")}
+        % {"last_four": secret.last_four, "end": times.exact(secret.expires_at)}
         for secret in present
         if secret is kept and secret.expires_at is not None
     ]

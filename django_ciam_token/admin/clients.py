@@ -15,6 +15,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from django_ciam_token.admin import times
 from django_ciam_token.admin.base import UNCERTAIN, TokenAdmin, copyable
 from django_ciam_token.admin.client_deletion import ClientDeletionMixin
 from django_ciam_token.admin.client_form import ClientForm
@@ -36,6 +37,8 @@ _NOT_FOR_MACHINES: Final = (
 )
 _ONLY_WITH_SECRET: Final = ("may_use_client_credentials", "refreshes_client_credentials", "requires_pkce")
 
+[_CREATED] = times.fields(Client, "created_at")
+
 
 @admin.register(Client)
 class ClientAdmin(
@@ -53,7 +56,7 @@ class ClientAdmin(
     list_filter = ("application_type", "is_active")
     search_fields = ("name", "client_id")
     search_help_text = gettext_lazy("Name or client_id")
-    readonly_fields = ("created_at",)
+    readonly_fields = (_CREATED,)
     inlines = (SecretInline,)
     change_form_template = "admin/django_ciam_token/client.html"
     fieldsets = (
@@ -97,7 +100,7 @@ class ClientAdmin(
                     "session_lifetime",
                     "refresh_token_grace_period",
                     "audience",
-                    "created_at",
+                    _CREATED,
                 ),
             },
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -14,7 +14,7 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_ciam_token.admin import cells, paging, search, session_list
+from django_ciam_token.admin import cells, paging, search, session_list, times
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, ReadOnlyAdmin, is_confirmed
 from django_ciam_token.admin.session_ending import page_of_user
 from django_ciam_token.caller import Caller
@@ -23,6 +23,8 @@ from django_ciam_token.models import Consent
 from django_ciam_token.sessions.consents import withdraw_consent
 from django_ciam_token.sessions.criteria import SessionCriteria, select_sessions
 from django_ciam_token.sessions.user import user_name
+
+_TIMES: Final = times.fields(Consent, "given_at")
 
 
 @admin.register(Consent)
@@ -40,7 +42,8 @@ class ConsentAdmin(ReadOnlyAdmin):
     sortable_by = ()
     search_fields = ("pk",)
     search_help_text = gettext_lazy("User name, e-mail address, name, client_id or application name")
-    fields = ("user", "client", "scope", "given_at")
+    fields = ("user", "client", "scope", *_TIMES)
+    readonly_fields = _TIMES
     actions = ("withdraw",)
     change_form_template = "admin/django_ciam_token/consent.html"
 

@@ -35,10 +35,7 @@ from django_ciam_token.monitoring.refusals import KEPT
 from django_ciam_token.sessions.state import state_of
 
 _EVENTS_SHOWN: Final = 100
-_TIMES: Final[Any] = tuple(
-    times.field(RefreshToken, name)
-    for name in ("auth_time", "issued_at", "rotated_at", "expires_at", "revoked_at")
-)
+_TIMES: Final = times.fields(RefreshToken, "auth_time", "issued_at", "rotated_at", "expires_at", "revoked_at")
 
 
 @admin.register(RefreshToken)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_ciam_token.admin import cells
+from django_ciam_token.admin import cells, times
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, ReadOnlyAdmin, is_confirmed
 from django_ciam_token.admin.key_forms import (
     ImmediateRotationForm,
@@ -32,6 +32,8 @@ from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import SigningKey, SigningKeyState
 from django_ciam_token.sessions.user import user_name
 
+_TIMES: Final = times.fields(SigningKey, "created_at", "active_at", "retired_at", "removed_at")
+
 
 @admin.register(SigningKey)
 class SigningKeyAdmin(ReadOnlyAdmin):
@@ -40,10 +42,10 @@ class SigningKeyAdmin(ReadOnlyAdmin):
     list_display = ("short_kid", "algorithm", "state", "created", "active", "retired", "removed")
     search_fields = ("kid",)
     fields = (
-        *("kid", "algorithm", "state", "created_at", "active_at", "retired_at", "removed_at"),
+        *("kid", "algorithm", "state", *_TIMES),
         "public_jwk",
     )
-    readonly_fields = ("state",)
+    readonly_fields = ("state", *_TIMES)
     change_list_template = "admin/django_ciam_token/signing_keys.html"
 
     def get_urls(self) -> list[URLPattern]:

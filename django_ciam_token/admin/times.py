@@ -60,3 +60,8 @@ def field(model: type[Model], name: str) -> Callable[[Any], str]:
     exact_time.__name__ = name
     column: Any = model._meta.get_field(name)
     return admin.display(exact_time, description=column.verbose_name)
+
+
+def fields(model: type[Model], *names: str) -> Any:
+    """Return a read-only field for each of these columns; see `field`."""
+    return tuple(field(model, name) for name in names)

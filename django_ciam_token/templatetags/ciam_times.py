@@ -17,3 +17,11 @@ def ciam_time(instant: Any) -> str:
     from django_ciam_token.admin.times import element
 
     return element(instant) if isinstance(instant, datetime) else ""
+
+
+@register.filter
+def ciam_exact(instant: Any) -> str:
+    """Show the same as a text, for attributes and sentences."""
+    from django_ciam_token.admin.times import exact
+
+    return exact(instant) if isinstance(instant, datetime) else "-"
