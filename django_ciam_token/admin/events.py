@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -156,6 +157,16 @@ class SecurityEventAdmin(CsvExportMixin, ReadOnlyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return False: events are only ever added."""
         return False
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """Return the list, unless the address has what PostgreSQL refuses and no value has.
+
+        Raises:
+            IncorrectLookupParameters: Django then shows the list without filters.
+        """
+        if any("\x00" in value for _, values in request.GET.lists() for value in values):
+            raise IncorrectLookupParameters
+        return super().get_changelist_instance(request)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the class of the list."""
