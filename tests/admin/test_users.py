@@ -112,6 +112,8 @@ def test_the_table_shows_device_address_use_and_state_of_live_and_ended_sessions
     rows = table_of(operator, user)
 
     assert len(rows) == 3
+    # Those that began within a millisecond have no order.
+    rows[1:] = sorted(rows[1:], key=lambda row: "ended by" in row)
     for session, row in zip((live, expired, ended), rows, strict=True):
         assert url("refreshtoken_change", session.pk) in row
     assert not any(str(code.pk) in row for row in rows)
