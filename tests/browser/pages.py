@@ -74,7 +74,7 @@ def addresses():
     )
     return {
         "overview": reverse("admin:app_list", args=["django_ciam_token"]),
-        **{name.removesuffix("_changelist"): url(name) for name in LISTS},
+        **{name.removesuffix("_changelist") + "s": url(name) for name in LISTS},
         "client": url("client_change", client.pk),
         "client-add": url("client_add"),
         "quick-start": url("client_new_secret", client.pk),
