@@ -31,6 +31,7 @@ def register() -> None:
     checks.register(check_deployment, Tags.security, deploy=True)
     checks.register(check_pages, Tags.urls)
     checks.register(check_discovery, Tags.urls)
-    checks.register(check_logs)
+    # Not with each command of a site that is being developed.
+    checks.register(check_logs, deploy=True)
     checks.register(check_signing_keys, Tags.database)
     checks.register(check_tables, Tags.database)
