@@ -88,7 +88,7 @@ def test_a_command_of_manage_py_works(line, tmp_path, monkeypatch, settings):
     options = vars(parser.parse_args(arguments))
     if app != "django_ciam_token" or FOREIGN & set(arguments):
         return  # Django's own, or one that needs another package: it suffices that it takes these options.
-    if "--ends-with" in arguments:
+    if options.get("ends_with"):
         return  # It names a secret that only the reader has.
     monkeypatch.chdir(tmp_path)
     settings.CIAM_TOKEN = {
