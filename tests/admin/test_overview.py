@@ -47,8 +47,8 @@ def test_the_overview_counts_refreshes_and_events_of_fourteen_days(operator):
 
     page = overview(operator)
 
-    assert '<p class="ciam-figure">4,001 <small>in 14 days</small></p>' in page
-    assert '<p class="ciam-figure">2 <small>in 14 days</small></p>' in page
+    assert '<p class="ciam-figure">4,001 <small>in 14 days, UTC</small></p>' in page
+    assert '<p class="ciam-figure">2 <small>in 14 days, UTC</small></p>' in page
 
 
 def test_the_overview_shows_the_next_change_of_a_key_and_what_waits_for_purging(operator):
