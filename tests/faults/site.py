@@ -52,6 +52,9 @@ class Plan:
 class Site:
     """Hosts with one database behind them."""
 
+    settings = "tests.faults.settings"
+    operations = "tests.faults.operations"
+
     def __init__(self, folder: Path, urls: Sequence[str], plan: Plan) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
@@ -66,7 +69,7 @@ class Site:
         }
         self.environment = {
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "example_project")]),
-            "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
+            "DJANGO_SETTINGS_MODULE": self.settings,
             "DATABASE_URL": urls[0],
             "CIAM_ISSUER": "https://id.example.com",
             "DEBUG": "0",
@@ -115,12 +118,12 @@ class Site:
         return finished.stdout
 
     def operate(self, command: str) -> Any:
-        """Run a command of `tests.faults.operations`."""
+        """Run a command of the operator's module."""
         if self._operator is None:
             log = self.folder / "operator.log"
             with log.open("w") as errors:
                 self._operator = subprocess.Popen(
-                    [sys.executable, "-m", "tests.faults.operations"],
+                    [sys.executable, "-m", self.operations],
                     cwd=ROOT,
                     env=os.environ | self.environment,
                     stdin=subprocess.PIPE,

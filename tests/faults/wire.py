@@ -38,11 +38,11 @@ async def post(
     return await _exchange(port, "\r\n".join([*lines, "", ""]).encode() + content)
 
 
-async def get(port: int, path: str) -> Answer | None:
+async def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> Answer | None:
     """Fetch a document; None if no complete answer came."""
-    return await _exchange(
-        port, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
-    )
+    lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    return await _exchange(port, "\r\n".join([*lines, "", ""]).encode())
 
 
 async def _exchange(port: int, request: bytes) -> Answer | None:
