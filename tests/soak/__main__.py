@@ -51,6 +51,7 @@ def _run(arguments: argparse.Namespace) -> Record:
 def _conclude(record: Record) -> int:
     findings = judge(record)
     parts = (
+        report.heading(record),
         report.by_time(record),
         report.by_kind(record),
         report.meanwhile(record.outcome.happened),

@@ -104,12 +104,8 @@ def rotate_secret(client_id: str) -> str:
 
 
 def purge() -> bool:
-    from django.core.management import call_command
-
     from django_ciam_token.api import purge as purge_tokens
 
-    # The site's own task: the Django sessions that were signed out or have expired.
-    call_command("clearsessions")
     return purge_tokens(events_older_than=_TRAIL_IS_KEPT).finished
 
 

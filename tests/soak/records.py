@@ -83,7 +83,8 @@ class Record:
     """How many connections there may be: one for each thread of each worker, and a few others."""
     samples: Sequence[Sample]
     outcome: Outcome
-    machine: str = field(default="", kw_only=True)
+    described: str = field(default="", kw_only=True)
+    """The size of the load, and what it ran on."""
 
     def written(self) -> str:
         """Return it as JSON, which `read` takes."""

@@ -48,6 +48,12 @@ def _line(one: Sample, before: Sample | None) -> list[str]:
     ]
 
 
+def heading(record: Record) -> str:
+    """Say how long the run was, and what it ran on."""
+    minutes = record.samples[-1].at / 60 if record.samples else 0.0
+    return f"{minutes:.1f} minutes; {record.described}."
+
+
 def progress(sample: Sample) -> str:
     """Return one line about a sample."""
     every = sample.latencies.get("all") or Latency(0, 0.0, 0.0, 0.0)

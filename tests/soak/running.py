@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import platform
 import random
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,6 +50,9 @@ class Size:
     workers: int
     threads: int
     seed: int
+
+    def __str__(self) -> str:
+        return f"{self.clients} clients that stay, {self.workers} workers of {self.threads} threads"
 
 
 @dataclass
@@ -120,7 +126,7 @@ async def _on(database: PostgreSQL, folder: Path, size: Size, tell: Callable[[Sa
         sampler = Sampler(database, site.hosts[0])
         try:
             samples = await _load(whole, sampler, size, tell)
-            version = sampler.version()
+            database_version = sampler.version()
         finally:
             sampler.close()
     finally:
@@ -128,7 +134,9 @@ async def _on(database: PostgreSQL, folder: Path, size: Size, tell: Callable[[Sa
     for line, count in site.surprises().items():
         stage.tally.remark(f"{count} times in the log: {line}")
     most = size.workers * size.threads + _OTHERS
-    return Record(size.workers, most, samples, _outcome(whole), machine=version)
+    return Record(
+        size.workers, most, samples, _outcome(whole), described=f"{size}; {_machine(database_version)}"
+    )
 
 
 async def _load(whole: Run, sampler: Sampler, size: Size, tell: Callable[[Sample], None]) -> list[Sample]:
@@ -197,6 +205,11 @@ async def _record(
     finally:
         whole.stage.end()
     return samples
+
+
+def _machine(database: str) -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("Django", "gunicorn", "psycopg"))
+    return f"{os.cpu_count()} CPUs, Python {platform.python_version()}, {database}, {packages}"
 
 
 def _outcome(whole: Run) -> Outcome:
