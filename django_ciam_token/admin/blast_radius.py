@@ -9,8 +9,10 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
+from django_ciam_token.database.retry import retry
+from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import TemporarilyUnavailable
-from django_ciam_token.models import Client
+from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.monitoring.figures import session_figures
 from django_ciam_token.monitoring.reach import Reach, reach_of
 from django_ciam_token.sessions.criteria import SessionCriteria
@@ -23,8 +25,7 @@ def about(criteria: SessionCriteria) -> list[str]:
     try:
         reach = reach_of(criteria, now=timezone.now())
     except TemporarilyUnavailable:
-        # The question can be asked all the same: in an incident the answer may be needed more than this.
-        return [_("How many sessions these are can't be counted now.")]
+        return [_cannot_be_counted()]
     return described(reach, clients=criteria.client is None)
 
 
@@ -45,12 +46,22 @@ def described(reach: Reach, *, clients: bool = True) -> list[str]:
 
 def about_clients(clients: Collection[int]) -> list[str]:
     """Return sentences about the live sessions of several clients, given by their primary keys."""
-    figures = session_figures(now=timezone.now(), clients=clients)
+    try:
+        figures = retry(
+            lambda _: session_figures(now=timezone.now(), clients=clients), using=write_database(RefreshToken)
+        )
+    except TemporarilyUnavailable:
+        return [_cannot_be_counted()]
     number = number_format(figures.live_total, force_grouping=True)
     text = _("about %(number)s") % {"number": number} if figures.is_estimate else number
     live = {client: number for client, number in figures.live.items() if number}
     reach = Reach(figures.live_total, 0, live, is_estimate=figures.is_estimate)
     return [_("Live sessions: %(sessions)s.") % {"sessions": text}, *_more(reach, clients=True)]
+
+
+def _cannot_be_counted() -> str:
+    # The question can be asked all the same: in an incident the answer may be needed more than this.
+    return _("How many sessions these are can't be counted now.")
 
 
 def _more(reach: Reach, *, clients: bool) -> list[str]:

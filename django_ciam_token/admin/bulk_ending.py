@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 
 from django_ciam_token.admin import blast_radius, session_ending
 from django_ciam_token.admin.base import Confirmation, TokenAdmin, is_confirmed, local_date, zone_in_words
+from django_ciam_token.admin.event_filters import YEARS
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.sessions.criteria import SessionCriteria, select_sessions
@@ -27,6 +28,13 @@ from django_ciam_token.sessions.user import user_name
 
 # A request should not take longer. The next one, or the command, ends the rest.
 _SECONDS_PER_REQUEST: Final = 10.0
+
+
+def _within_the_calendar(instant: datetime | None) -> datetime | None:
+    # Other years are slips, and at the ends of the calendar arithmetic fails.
+    if instant is not None and instant.year not in YEARS:
+        raise ValidationError(forms.DateTimeField.default_error_messages["invalid"])
+    return instant
 
 
 def _when(label: Any) -> forms.DateTimeField:
@@ -66,6 +74,14 @@ class CriteriaForm(forms.Form):
             return model._default_manager.db_manager(write_database(model)).get_by_natural_key(wanted)
         except model.DoesNotExist:
             raise ValidationError(_("There is no user with this name.")) from None
+
+    def clean_issued_before(self) -> datetime | None:
+        """Return the instant."""
+        return _within_the_calendar(self.cleaned_data["issued_before"])
+
+    def clean_idle_since(self) -> datetime | None:
+        """Return the instant."""
+        return _within_the_calendar(self.cleaned_data["idle_since"])
 
     def clean(self) -> dict[str, Any]:
         """Refuse to end everything by mistake."""

@@ -30,7 +30,7 @@ _SPANS: Final = {
 }
 _SECOND: Final = timedelta(seconds=1)
 # Other years are slips, and at the ends of the calendar arithmetic fails.
-_YEARS: Final = range(1970, 9_000)
+YEARS: Final = range(1970, 9_000)
 
 
 def newest(events: QuerySet[Any]) -> QuerySet[Any]:
@@ -189,7 +189,7 @@ def _parsed(text: str) -> datetime | None:
     """Return the instant that was entered, as the database has it; None if it is none."""
     try:
         instant = parse_datetime(text)
-        if instant is None or instant.year not in _YEARS:
+        if instant is None or instant.year not in YEARS:
             return None
         # An address that somebody made may have an offset; what a browser's field sends has none.
         if settings.USE_TZ:

@@ -56,7 +56,8 @@ def id_range(term: str) -> tuple[uuid.UUID, uuid.UUID] | None:
 def address(term: str) -> str | None:
     """Return the IP address that a term is, as the database has it."""
     try:
-        return str(ip_address(term))
+        # Without the zone of a link-local address, which is not stored, and may be of any length.
+        return str(ip_address(term.partition("%")[0]))
     except ValueError:
         return None
 

@@ -12,9 +12,15 @@ from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from django_ciam_token.admin import times
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, TokenAdmin, is_confirmed, local_date
 from django_ciam_token.caller import Caller
-from django_ciam_token.clients.secret_retirement import OnlySecret, live_secrets, retire_client_secret
+from django_ciam_token.clients.secret_retirement import (
+    OnlySecret,
+    ending_secret,
+    live_secrets,
+    retire_client_secret,
+)
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client, ClientSecret
 from django_ciam_token.sessions.user import user_name
@@ -78,6 +84,14 @@ class SecretRetirementMixin(TokenAdmin):
             text = _("The secret …%(last_four)s was retired.") % {"last_four": retired.last_four}
             self.log_change(request, client, text)
             messages.success(request, text)
+            left = ending_secret(client)
+            if left is not None:
+                words = {"last_four": left.last_four, "instant": times.exact(left.expires_at)}
+                messages.warning(
+                    request,
+                    _("The remaining secret …%(last_four)s ends on %(instant)s. Make a new one before that.")
+                    % words,
+                )
 
 
 def _may(request: HttpRequest) -> bool:

@@ -32,6 +32,7 @@ from django_ciam_token.sessions.state import obstacle
 from django_ciam_token.sessions.verdict import Verdict, is_current, judge, successor_again
 from django_ciam_token.tokens import access_tokens, foreign
 
+_LONGEST_KID: Final = 64
 _DATES: Final = ("exp", "iat", "nbf", "auth_time")
 
 
@@ -103,8 +104,12 @@ def _of_session(kind: Kind, presented: GenuineToken, now: datetime) -> Inspectio
     reading = find_session(presented.session_id)
     if reading is None:
         return replace(known, is_live=False, verdict=_("The session is no longer stored."))
-    is_live, verdict = _judged(reading, presented, now)
     position = _position(reading.session, presented)
+    if _is_never_issued(reading.session, presented):
+        # `judge` would log that somebody else has the secret, though this is only looked at.
+        is_live, verdict = False, _("It would be refused: somebody may know the site's secret.")
+    else:
+        is_live, verdict = _judged(reading, presented, now)
     return replace(known, session=reading.session, is_live=is_live, verdict=verdict, position=position)
 
 
@@ -123,6 +128,10 @@ def _judged(reading: SessionReading, presented: GenuineToken, now: datetime) -> 
     if verdict is Verdict.REPLAY:
         return True, _("It would be answered with its successor again, within the grace period.")
     return True, _("It would be refreshed.")
+
+
+def _is_never_issued(session: RefreshToken, presented: GenuineToken) -> bool:
+    return session.generation <= presented.generation and not is_current(session, presented)
 
 
 def _position(session: RefreshToken, presented: GenuineToken) -> str:
@@ -207,12 +216,17 @@ def _why_not_verified(header: Mapping[str, Any], claims: Mapping[str, Any], now:
     issuer, kid = claims.get("iss"), header.get("kid")
     if issuer != ciam_settings.ISSUER:
         return _("Its issuer is not this service.")
-    key = SigningKey.objects.filter(kid=str(kid)[:64]).first()
+    key = SigningKey.objects.filter(kid=kid).first() if _may_be_kid(kid) else None
     if key is None:
         return _("No key of this service has the kid that it names.")
     if key.state(now) is SigningKeyState.REMOVED:
         return _("The key that signed it was removed.")
     return _("The key that it names has not signed it, or it lacks a claim: it is forged or damaged.")
+
+
+def _may_be_kid(kid: Any) -> bool:
+    """Tell whether it is a string that every database can look for."""
+    return isinstance(kid, str) and kid.isascii() and kid.isprintable() and len(kid) <= _LONGEST_KID
 
 
 def _why_refused(reason: str) -> str:
@@ -227,7 +241,12 @@ def _why_refused(reason: str) -> str:
 
 
 def _in_words(members: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(str(name), _value(name, value)) for name, value in members.items()]
+    return [(_shown(str(name)), _shown(_value(name, value))) for name, value in members.items()]
+
+
+def _shown(text: str) -> str:
+    # JSON may have halves of surrogate pairs, which no page can be encoded with.
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _value(name: str, value: Any) -> str:

@@ -86,5 +86,11 @@ def retire_client_secret(
     return retired
 
 
+def ending_secret(client: Client, *, now: datetime | None = None) -> ClientSecret | None:
+    """Return the only live secret of a client if its end is set: after that all its requests are refused."""
+    live = live_secrets(client, now=now)
+    return live[0] if len(live) == 1 and live[0].expires_at is not None else None
+
+
 def _lasts(secret: ClientSecret, now: datetime) -> bool:
     return is_live(secret, after(now, _CLOCKS_DIFFER_BY))

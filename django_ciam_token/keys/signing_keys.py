@@ -26,6 +26,8 @@ from django_ciam_token.models.client import longest_token_lifetime
 logger = logging.getLogger("django_ciam_token")
 
 # Verifiers may allow clocks to be wrong by this much, and so accept a token for as long after its exp.
+_SOON: Final = timedelta(days=30)
+"""A planned rotation may be announced so long before."""
 _LEEWAY: Final = timedelta(minutes=5)
 LONGEST_LEAD: Final = timedelta(days=366)
 """How far ahead a rotation may be planned."""
@@ -162,17 +164,23 @@ def remove_retired(*, kids: Collection[str] | None = None, now: datetime | None 
 def overdue_key(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
     """Return the active key if it has been signing for longer than ``SIGNING_KEY_MAX_AGE``.
 
-    None once its successor is published: the rotation has begun.
+    None once its successor is published and about to sign: the rotation has begun.
     """
     known = list(keys)
     key, max_age = active_key(known, now), ciam_settings.SIGNING_KEY_MAX_AGE
     if key is None or max_age is None or now - key.active_at <= max_age:
         return None
-    return None if any(other.state(now) is SigningKeyState.PUBLISHED for other in known) else key
+    return None if any(_is_about_to_sign(other, now) for other in known) else key
+
+
+def _is_about_to_sign(key: SigningKey, now: datetime) -> bool:
+    """Tell whether a key is published and signs soon: one planned for next year replaces nothing yet."""
+    soon = after(now, max(_SOON, ciam_settings.SIGNING_KEY_LEAD))
+    return key.state(now) is SigningKeyState.PUBLISHED and is_past(key.active_at, soon)
 
 
 def key_younger_than(age: timedelta, now: datetime) -> SigningKey | None:
-    """Return the key that makes a rotation needless: a published successor, or an active key of less age.
+    """Return the key that makes a rotation needless: one that signs soon, or an active key of less age.
 
     A key that is not trusted does not count: it can't sign.
 
@@ -182,7 +190,7 @@ def key_younger_than(age: timedelta, now: datetime) -> SigningKey | None:
     using = write_database(SigningKey)
     known = retry(lambda _: list(SigningKey.objects.using(using)), using=using)
     trusted = [key for key in known if binding.trust(key) is Trust.TRUSTED]
-    published = [key for key in trusted if key.state(now) is SigningKeyState.PUBLISHED]
+    published = [key for key in trusted if _is_about_to_sign(key, now)]
     key = active_key(trusted, now)
     if published or key is None or now - key.active_at >= age:
         return next(iter(published), None)

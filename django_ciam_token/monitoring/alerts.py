@@ -18,7 +18,7 @@ from django.db import Error
 from django.db.models import Count
 
 from django_ciam_token import signals
-from django_ciam_token.conf import ciam_settings
+from django_ciam_token.conf import ciam_settings, site_values
 from django_ciam_token.database.retry import mend
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.keys import binding, signing_keys
@@ -47,6 +47,9 @@ class Alert:
     """The clients concerned, the most concerned first, at most ten; empty for one that does not exist."""
 
 
+WRONG_SETTINGS: Final = Alert("wrong_settings", "The settings are wrong. Run: manage.py check")
+
+
 def find_alerts(*, now: datetime, within: timedelta, failures: int, quiet_for: timedelta) -> list[Alert]:
     """Return what is wrong now.
 
@@ -65,7 +68,7 @@ def find_alerts(*, now: datetime, within: timedelta, failures: int, quiet_for: t
             *_of_failures(now - within, failures=failures),
         ]
     except ImproperlyConfigured:
-        return [Alert("wrong_settings", "The settings are wrong. Run: manage.py check")]
+        return [WRONG_SETTINGS]
     except Error as error:
         mend(using, error)
         text = f"The database refuses: {type(error).__name__}. Tokens can't be issued."
@@ -84,13 +87,14 @@ def new_alerts(alerts: Sequence[Alert], *, now: datetime, quiet_for: timedelta) 
     return [alert for alert in alerts if alert.kind not in known]
 
 
-def raise_alerts(alerts: Sequence[Alert], *, by_mail: bool, actor: str) -> None:
+def raise_alerts(alerts: Sequence[Alert], *, by_mail: bool, actor: str, now: datetime) -> None:
     """Signal alerts, send them in one e-mail, and note in the audit trail that it was done.
 
     Args:
         alerts: what is wrong.
         by_mail: whether to send the e-mail, to ``ALERT_EMAILS``.
         actor: the account that looked.
+        now: when it looked. The next search begins there: what happens while an e-mail is sent is not lost.
 
     Raises:
         OSError: the e-mail could not be sent; the next run tries again. What `smtplib` raises is one too.
@@ -102,7 +106,10 @@ def raise_alerts(alerts: Sequence[Alert], *, by_mail: bool, actor: str) -> None:
     if alerts and by_mail:
         _mail(alerts)
     try:
-        record(*(event_of(EventType.ALERTED, reason=alert.kind, actor=actor) for alert in alerts))
+        events = [event_of(EventType.ALERTED, reason=alert.kind, actor=actor) for alert in alerts]
+        for event in events:
+            event.at = now
+        record(*events)
     except Error as error:
         # They are raised again in the next run: better twice than never.
         mend(write_database(SecurityEvent), error)
@@ -113,7 +120,10 @@ def raise_alerts(alerts: Sequence[Alert], *, by_mail: bool, actor: str) -> None:
 
 def recipients() -> list[str]:
     """Return to whom alerts are sent: ``ALERT_EMAILS``, or Django's ``ADMINS``."""
-    chosen = ciam_settings.ALERT_EMAILS
+    try:
+        chosen = ciam_settings.ALERT_EMAILS
+    except ImproperlyConfigured:
+        chosen = None
     if chosen is not None:
         return list(chosen)
     # Pairs of a name and an address; from Django 6.0 on, addresses.
@@ -166,7 +176,7 @@ def _named(clients: dict[str, int]) -> str:
 
 
 def _mail(alerts: Sequence[Alert]) -> None:
-    issuer = ciam_settings.ISSUER
+    issuer = site_values().get("ISSUER")
     subject = f"{settings.EMAIL_SUBJECT_PREFIX}Token service: {', '.join(alert.kind for alert in alerts)}"
     lines = [alert.text for alert in alerts]
     body = "\n\n".join([*lines, f"The token service of {issuer}, by: manage.py check_health --mail"])

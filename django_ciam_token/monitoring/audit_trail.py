@@ -13,6 +13,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
 
 from django.dispatch import Signal
 
@@ -225,7 +226,9 @@ def _secret_rotated(*, client: Client, actor: str, caller: Caller, **_: Any) -> 
 
 
 def _rows_exported(*, model: str, query: str, actor: str, caller: Caller, **_: Any) -> None:
-    reason = f"{model}?{query}" if query else model
+    # Not what was looked for: that may be a person, who could not be erased, or a secret in the wrong field.
+    names = sorted({name for name, _value in parse_qsl(query, keep_blank_values=True)})
+    reason = f"{model} by {', '.join(names)}" if names else model
     record(event_of(EventType.EXPORTED, reason=reason, actor=actor, caller=caller))
 
 

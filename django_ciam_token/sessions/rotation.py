@@ -78,9 +78,9 @@ def rotate(
         if time.monotonic() - begun_at > patience:
             # It waited for a lock, and the database reads its clock when a statement begins.
             _restart_grace_period(session, rotation.successor.generation, using=using)
+        written_at = time.monotonic()
         if record is not None:
             record()
-        written_at = time.monotonic()
     # What signals hand to the site is the session as it is now.
     for name, value in {**changes, "rotated_at": now}.items():
         setattr(session, name, value)

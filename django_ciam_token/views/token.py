@@ -17,7 +17,7 @@ from django_ciam_token.caller import Caller, queued_for
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidClient, InvalidGrant, InvalidScope, OAuthError, UnauthorizedClient
-from django_ciam_token.grants import TokenRequest, find_grant, require, session_named_by
+from django_ciam_token.grants import IssuedTokens, TokenRequest, find_grant, require, session_named_by
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.views.base import EndpointView
 from django_ciam_token.views.rendering import CONTENT_TYPE, NO_STORE, JSONRenderer
@@ -70,14 +70,22 @@ class TokenView(EndpointView):
             )
             tokens = grant(token_request)
         except OAuthError as error:
-            if parameters["grant_type"] == "refresh_token":
-                _report_refusal(error, session_id=session_id, client=client, caller=caller)
-            raise
-        # Not a `Response`: that starts as an HTML page and becomes this answer only later. The Content-Length
-        # keeps the answer from being sent in chunks, and nobody mistakes a part of it for the whole.
-        body = JSONRenderer().render(tokens.members(timezone.now()))
-        headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body)), **NO_STORE}
-        return HttpResponse(body, headers=headers)
+            refusal = error
+        else:
+            return _answer(tokens)
+        # Not in the handler: what a receiver raises would carry the refusal, in whose frames a secret is.
+        if parameters["grant_type"] == "refresh_token":
+            _report_refusal(refusal, session_id=session_id, client=client, caller=caller)
+        raise refusal
+
+
+def _answer(tokens: IssuedTokens) -> HttpResponse:
+    """Return the answer with these tokens."""
+    # Not a `Response`: that starts as an HTML page and becomes this answer only later. The Content-Length
+    # keeps the answer from being sent in chunks, and nobody mistakes a part of it for the whole.
+    body = JSONRenderer().render(tokens.members(timezone.now()))
+    headers = {"Content-Type": CONTENT_TYPE, "Content-Length": str(len(body)), **NO_STORE}
+    return HttpResponse(body, headers=headers)
 
 
 def _outcome(response: HttpResponseBase) -> str:

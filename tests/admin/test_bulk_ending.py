@@ -108,6 +108,8 @@ def test_without_the_second_confirmation_nothing_ends(operator, portal, user):
         ({"client": "nobody"}, "no client with this client_id"),
         ({"user": "nobody"}, "no user with this name"),
         ({"issued_before": "yesterday"}, "Enter a valid date/time"),
+        ({"issued_before": "0001-01-01T00:00"}, "Enter a valid date/time"),
+        ({"idle_since": "9999-12-31T23:59"}, "Enter a valid date/time"),
         ({"client": "x" * 101}, "at most 100"),
         ({"client": "a\x00b"}, "Null characters"),
     ],

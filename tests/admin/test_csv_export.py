@@ -79,7 +79,7 @@ def test_an_export_is_an_event_that_says_what_was_exported_and_by_whom(
         operator.post(url("refreshtoken_export") + "?state=live")
 
     event = SecurityEvent.objects.get(event="exported")
-    assert (event.reason, event.actor, event.address) == ("refreshtoken?state=live", "operator", "127.0.0.1")
+    assert (event.reason, event.actor, event.address) == ("refreshtoken by state", "operator", "127.0.0.1")
 
 
 @pytest.mark.parametrize("name", ["refreshtoken", "securityevent"])

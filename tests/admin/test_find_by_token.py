@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from datetime import timedelta
 
@@ -15,6 +17,9 @@ from django.utils.html import strip_tags
 from django_ciam_token.admin.token_inspection import Kind, inspect
 from django_ciam_token.api import RevocationReason, issue_tokens, revoke_sessions
 from django_ciam_token.concealed import Concealed
+from django_ciam_token.conf import ciam_settings
+from django_ciam_token.crypto import refresh_token_string, site_keys
+from django_ciam_token.crypto.refresh_token_string import GenuineToken
 from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import RefreshRefusal, RefreshToken, SecurityEvent, SigningKey
 from django_ciam_token.sessions.criteria import SessionCriteria
@@ -184,6 +189,26 @@ def test_finding_by_token_says_when_the_session_is_gone(operator, first_tokens):
 def test_anything_else_is_never_genuine_and_never_an_error(operator, token):
     assert "Refused" not in said(operator, token)
     assert look(token).is_genuine is False
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\x00", "x" * 500])
+def test_a_jwt_with_odd_strings_is_never_an_error(operator, text):
+    parts = [
+        {"alg": "RS256", "kid": text, text: text},
+        {"iss": ciam_settings.ISSUER, "name": text, text: [text]},
+    ]
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+
+    said(operator, ".".join([*encoded, "AAAA"]))
+
+
+def test_looking_at_a_token_that_was_never_issued_raises_no_alarm(session, caplog):
+    presented = GenuineToken(session.pk, session.generation + 5, refresh_token_string.new_secret())
+    found = look(refresh_token_string.encode(presented, site_keys.token_keys()[0]))
+
+    assert found.is_live is False
+    assert "somebody may know the site's secret" in found.verdict
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.parametrize("token", ["", "x" * 9_000, "\x00"])

@@ -169,3 +169,7 @@ def test_a_column_with_a_collation_of_its_own_is_compared_by_that(monkeypatch):
 @pytest.mark.parametrize("term", ["0199", "zzzzzzzz", "f" * 31, "F" * 8])
 def test_what_begins_no_id_is_no_range(term):
     assert search.id_range(term) is None
+
+
+def test_the_zone_of_an_address_is_not_looked_for():
+    assert search.address("fe80::1%" + "a" * 60) == "fe80::1"

@@ -51,6 +51,14 @@ def test_the_chosen_one_is_retired_and_audited(operator, two, django_capture_on_
     assert LogEntry.objects.get().object_id == str(two.pk)
 
 
+def test_if_the_secret_that_is_left_ends_as_well_it_is_said(operator, two):
+    new, old = live_secrets(two)
+
+    answer = operator.post(url(PAGE, two.pk), {"confirmed": "yes", "secret": str(new.pk)}, follow=True)
+
+    assert f"The remaining secret …{old.last_four} ends on " in answer.content.decode()
+
+
 @pytest.mark.parametrize("chosen", ["", "0", "none"])
 def test_without_a_choice_it_asks_again(operator, two, chosen):
     answer = operator.post(url(PAGE, two.pk), {"confirmed": "yes", "secret": chosen})

@@ -6,14 +6,16 @@ import django
 import pytest
 from django.core import mail
 from django.core.exceptions import ImproperlyConfigured
+from django.core.mail import EmailMessage
 from django.core.mail.backends import locmem
 from django.core.management import CommandError
 from django.db import OperationalError
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.test import TestCase, override_settings
 from django.utils import timezone
 
 from django_ciam_token import signals
+from django_ciam_token.management.commands import check_health
 from django_ciam_token.models import EventType, SecurityEvent, SigningKey
 from tests.conftest import post_form
 
@@ -161,8 +163,13 @@ def test_a_database_that_refuses_is_an_alert_each_time(run, monkeypatch, setting
     assert "7f3a" not in mail.outbox[0].body
 
 
-def test_wrong_settings_are_an_alert(run, settings):
-    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SIGNING_KEY_MAX_AGE": "a year"}
+@pytest.mark.parametrize(
+    "wrong", [{"SIGNING_KEY_MAX_AGE": "a year"}, {"ISSUER": "no address"}, {"ALERT_EMAILS": 7}]
+)
+def test_wrong_settings_are_an_alert(run, settings, wrong):
+    """Django's system checks would end the command before it could say so."""
+    assert not check_health.Command.requires_system_checks
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, **wrong}
 
     run("check_health", "--mail")
 
@@ -230,3 +237,21 @@ def test_what_happened_in_the_quiet_time_is_in_the_next_e_mail(run):
 
     assert "3 times: app (3)." in mail.outbox[-1].body
     assert len(mail.outbox) == 2
+
+
+def test_what_happens_while_the_e_mail_is_sent_is_in_the_next_one(run, monkeypatch):
+    events(1, REUSE, client_id="app")
+    send = EmailMessage.send
+
+    def slow(self):
+        events(2, REUSE, client_id="late", ago=timedelta(0))
+        return send(self)
+
+    monkeypatch.setattr(EmailMessage, "send", slow)
+    run("check_health", "--mail")
+    monkeypatch.undo()
+    SecurityEvent.objects.update(at=F("at") - timedelta(minutes=62))
+
+    run("check_health", "--mail", "--within", "2h")
+
+    assert "2 times: late (2)." in mail.outbox[-1].body

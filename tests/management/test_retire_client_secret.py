@@ -65,3 +65,12 @@ def test_the_only_secret_stays(run, web_client):
 def test_an_unknown_one_is_an_error(run, two):
     with pytest.raises(CommandError, match="no live secret that ends with 'zzzz!'"):
         run("retire_client_secret", two.client_id, "--ends-with=zzzz!")
+
+
+def test_if_the_secret_that_is_left_ends_as_well_it_is_said(run, errors, two):
+    new, old = live_secrets(two)
+
+    run("retire_client_secret", two.client_id, f"--ends-with={new.last_four}", "--no-input")
+
+    assert f"The remaining secret …{old.last_four} ends on " in errors.getvalue()
+    assert f"manage.py rotate_client_secret {two.client_id}" in errors.getvalue()

@@ -4,10 +4,12 @@ from datetime import timedelta
 
 import pytest
 from django.core.management.base import CommandError
+from django.db import OperationalError
 from django.utils import timezone
 
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.keys import signing_keys
+from django_ciam_token.management.commands import rotate_signing_key
 from django_ciam_token.management.instants import written
 from django_ciam_token.models import RefreshToken, SigningKey
 from tests.factories import UserFactory
@@ -50,8 +52,9 @@ def tokens_of_two_sessions(web_client):
 
 
 CONSEQUENCE = (
-    "This removes 1 key from the JWK Set. The valid access tokens and id_tokens of 2 sessions are refused at "
-    "once; the sessions go on, and get new ones with their next refresh."
+    "This removes 1 key from the JWK Set. The valid access tokens and id_tokens of 2 sessions are refused as "
+    "soon as each process has read the keys again, within 60 seconds (restart them to skip that); the "
+    "sessions go on, and get new ones with their next refresh."
 )
 
 
@@ -75,6 +78,28 @@ def test_a_dry_run_says_what_would_end_and_ends_nothing(run, run_json):
     assert run(*options) == f"{CONSEQUENCE}\n"
     assert run_json(*options) == {"keys": 1, "sessions": 2, "dry_run": True}
     assert SigningKey.objects.get().removed_at is None
+
+
+def test_a_leaked_key_is_replaced_although_the_sessions_can_not_be_counted(run, errors, typed, monkeypatch):
+    def time_out(now):
+        raise OperationalError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(rotate_signing_key, "_count_recent", time_out)
+    typed("yes\n")
+
+    run("rotate_signing_key", "--algorithm", "ES256", "--compromised")
+
+    assert "of all sessions, which can't be counted now, are refused" in errors.getvalue()
+    assert SigningKey.objects.exclude(removed_at=None).count() == 1
+
+
+def test_a_key_that_is_planned_for_next_year_does_not_keep_an_old_one_signing(run):
+    SigningKey.objects.update(active_at=timezone.now() - timedelta(days=100))
+    run("rotate_signing_key", "--algorithm", "ES256", "--lead", "365d")
+
+    run("rotate_signing_key", "--algorithm", "ES256", "--if-older-than", "90d")
+
+    assert SigningKey.objects.count() == 3
 
 
 def test_a_dry_run_of_what_ends_nothing_makes_no_sense(run):

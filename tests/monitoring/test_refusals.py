@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 import uuid
@@ -229,6 +230,26 @@ def test_a_table_that_is_missing_changes_no_answer(web_client, first_tokens, ref
 
     assert (response.status_code, response.json()) == (400, {"error": "invalid_grant"})
     assert RefreshToken.objects.exists()
+
+
+@pytest.mark.parametrize("secret", ["%ff", "wrong"])
+def test_what_a_receiver_raises_is_logged_without_the_refusal(web_client, first_tokens, caplog, secret):
+    """In the frames of the refusal is the client's secret."""
+
+    def fail(**arguments):
+        raise RuntimeError("of the site")
+
+    basic = base64.b64encode(f"{web_client.client_id}:{secret}".encode()).decode()
+    form = {"grant_type": "refresh_token", "refresh_token": first_tokens["refresh_token"]}
+    signals.refresh_refused.connect(fail)
+    try:
+        response = post_form(form, headers={"Authorization": f"Basic {basic}"})
+    finally:
+        signals.refresh_refused.disconnect(fail)
+
+    assert response.status_code == 401
+    [error] = [record.exc_info[1] for record in caplog.records if record.name == "django.dispatch"]
+    assert (error.__context__, error.__cause__) == (None, None)
 
 
 def test_no_answer_waits_for_a_lock_on_the_trace(session):

@@ -95,6 +95,14 @@ def test_without_a_key_it_is_unhealthy_and_makes_none(caplog):
     assert reasons(caplog) == ["no_usable_key"]
 
 
+def test_a_probe_that_fails_is_no_mail_to_the_admins(caplog):
+    SigningKey.objects.all().delete()
+
+    assert ask() == UNAVAILABLE
+
+    assert not [record for record in caplog.records if record.name == "django.request"]
+
+
 def test_a_key_that_only_will_be_active_is_not_usable():
     SigningKey.objects.update(active_at=timezone.now() + timezone.timedelta(hours=1))
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
+from django_ciam_token.checks import check_settings
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.management.commands import TokenCommand, add_json_option, count, operator_name
 from django_ciam_token.management.instants import duration
 from django_ciam_token.monitoring.alerts import (
+    WRONG_SETTINGS,
     Alert,
     find_alerts,
     new_alerts,
@@ -29,6 +31,9 @@ _FAILURES: Final = 100
 
 class Command(TokenCommand):
     """Looks for what somebody should be woken for."""
+
+    # Django would end the command before it could say that a setting is wrong.
+    requires_system_checks = []
 
     help = (
         "Look for what needs attention: no usable signing key, a key older than SIGNING_KEY_MAX_AGE, reused "
@@ -76,7 +81,7 @@ class Command(TokenCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Look, print, and send what is new."""
         now = timezone.now()
-        found = find_alerts(
+        found = _wrong_settings() or find_alerts(
             now=now,
             within=options["within"],
             failures=options["failures"],
@@ -84,7 +89,7 @@ class Command(TokenCommand):
         )
         self._print(found, as_json=options["json"])
         if options["mail"]:
-            self._send(new_alerts(found, now=now, quiet_for=options["quiet_for"]))
+            self._send(new_alerts(found, now=now, quiet_for=options["quiet_for"]), now=now)
         elif found:
             raise CommandError(f"{len(found)} of these need attention.")
 
@@ -99,13 +104,18 @@ class Command(TokenCommand):
         if not _has_trail():
             self.stderr.write("AUDIT_TRAIL is off, so reuse and failed authentications are not seen.")
 
-    def _send(self, alerts: list[Alert]) -> None:
+    def _send(self, alerts: list[Alert], *, now: datetime) -> None:
         if not recipients():
             raise CommandError("There is nobody to send to: set CIAM_TOKEN['ALERT_EMAILS'] or ADMINS.")
         try:
-            raise_alerts(alerts, by_mail=True, actor=operator_name())
+            raise_alerts(alerts, by_mail=True, actor=operator_name(), now=now)
         except OSError as error:
             raise CommandError(f"The e-mail could not be sent: {type(error).__name__}.") from error
+
+
+def _wrong_settings() -> list[Alert]:
+    wrong = [message for message in check_settings(None) if message.is_serious()]
+    return [Alert(WRONG_SETTINGS.kind, WRONG_SETTINGS.text, len(wrong))] if wrong else []
 
 
 def _has_trail() -> bool:

@@ -6,7 +6,12 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from django_ciam_token.clients.secret_retirement import OnlySecret, live_secrets, retire_client_secret
+from django_ciam_token.clients.secret_retirement import (
+    OnlySecret,
+    ending_secret,
+    live_secrets,
+    retire_client_secret,
+)
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.management.commands import (
     TokenCommand,
@@ -16,7 +21,7 @@ from django_ciam_token.management.commands import (
     operator_name,
 )
 from django_ciam_token.management.instants import iso, written
-from django_ciam_token.models import ClientSecret
+from django_ciam_token.models import Client, ClientSecret
 
 
 class Command(TokenCommand):
@@ -73,6 +78,15 @@ class Command(TokenCommand):
             self.write_json({"client_id": client.client_id, "retired": retired.last_four})
         else:
             self.stdout.write(f"The secret that ends with {retired.last_four} no longer works.")
+        self._warn_of_the_end(client)
+
+    def _warn_of_the_end(self, client: Client) -> None:
+        left = ending_secret(client)
+        if left is not None and left.expires_at is not None:
+            self.stderr.write(
+                f"The remaining secret …{left.last_four} ends on {written(left.expires_at)}. Make a new one "
+                f"before that: manage.py rotate_client_secret {client.client_id}"
+            )
 
     def _list(self, live: list[ClientSecret], *, as_json: bool) -> None:
         if as_json:

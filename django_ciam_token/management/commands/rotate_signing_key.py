@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Q
 from django.utils import timezone
 
-from django_ciam_token.conf import SIGNING_ALGORITHMS
-from django_ciam_token.database.retry import read_rows
+from django_ciam_token.conf import SIGNING_ALGORITHMS, ciam_settings
+from django_ciam_token.database.retry import UNAVAILABLE, mend, read_rows
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.keys import signing_keys
@@ -135,21 +135,35 @@ class Command(TokenCommand):
             self.stdout.write(_consequence(keys, sessions))
 
 
-def _ended_by_removal() -> tuple[int, int]:
-    """Count the keys that are not removed yet, and the sessions whose last tokens may still be valid."""
+def _ended_by_removal() -> tuple[int, int | None]:
+    """Count the keys that are not removed yet, and the sessions whose last tokens may still be valid.
+
+    A leaked key must be replaced even if the sessions can't be counted; there is None then.
+    """
     now = timezone.now()
     keys = read_rows(SigningKey.objects.using(write_database(SigningKey)))
+    present = sum(key.state(now) is not SigningKeyState.REMOVED for key in keys)
+    try:
+        return present, _count_recent(now)
+    except UNAVAILABLE as error:
+        mend(write_database(RefreshToken), error)
+        return present, None
+
+
+def _count_recent(now: datetime) -> int:
     valid_since = now - longest_token_lifetime()
     is_recent = Q(issued_at__gte=valid_since) | Q(rotated_at__gte=valid_since)
     using = write_database(RefreshToken)
-    sessions = RefreshToken.objects.using(using).filter(is_recent, revoked_at=None).count()
-    return sum(key.state(now) is not SigningKeyState.REMOVED for key in keys), sessions
+    return RefreshToken.objects.using(using).filter(is_recent, revoked_at=None).count()
 
 
-def _consequence(keys: int, sessions: int) -> str:
+def _consequence(keys: int, sessions: int | None) -> str:
     removed = "1 key" if keys == 1 else f"{keys} keys"
-    affected = "1 session" if sessions == 1 else f"{sessions} sessions"
+    affected = {None: "all sessions, which can't be counted now,", 1: "1 session"}
+    whose = affected.get(sessions, f"{sessions} sessions")
+    seconds = round(ciam_settings.PROCESS_CACHE_LIFETIME.total_seconds())
     return (
-        f"This removes {removed} from the JWK Set. The valid access tokens and id_tokens of {affected} are "
-        "refused at once; the sessions go on, and get new ones with their next refresh."
+        f"This removes {removed} from the JWK Set. The valid access tokens and id_tokens of {whose} are "
+        f"refused as soon as each process has read the keys again, within {seconds} seconds (restart them to "
+        "skip that); the sessions go on, and get new ones with their next refresh."
     )
