@@ -110,7 +110,7 @@ def raise_alerts(alerts: Sequence[Alert], *, by_mail: bool, actor: str, now: dat
         for event in events:
             event.at = now
         record(*events)
-    except Error as error:
+    except (Error, ImproperlyConfigured) as error:
         # They are raised again in the next run: better twice than never.
         mend(write_database(SecurityEvent), error)
         logger.warning(

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.admin import site
+from django.contrib.admin.sites import NotRegistered
 from django.contrib.auth.models import Permission
 from django.test import Client as Browser
+from django.test import RequestFactory
 from django.urls import reverse
 
 from django_ciam_token.models import ClientSecret, RefreshToken, SecurityEvent, SigningKey
@@ -99,3 +102,13 @@ def test_an_operator_with_view_permissions_only_is_offered_nothing_more(web_clie
     viewer.user_permissions.clear()
     response = browser.get(url("client_new_secret", web_client.pk))
     assert response["Location"] == url("client_changelist")
+
+
+def test_a_field_of_a_model_that_the_admin_does_not_have_shows_no_link(monkeypatch):
+    monkeypatch.setattr(site, "get_model_admin", not_registered)
+
+    assert site._registry[RefreshToken]._may_see(RequestFactory().get("/"), "client") is False
+
+
+def not_registered(model):
+    raise NotRegistered

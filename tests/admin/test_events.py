@@ -8,10 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.db import connection
+from django.test import RequestFactory, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from django_ciam_token.admin import event_filters
 from django_ciam_token.caller import Caller
 from django_ciam_token.models import SecurityEvent
 from django_ciam_token.monitoring import audit_trail
@@ -240,3 +242,29 @@ def test_the_user_agent_is_recorded_and_erased_with_the_person(web_client, user,
     erase_person(user_key=str(user.pk))
 
     assert SecurityEvent.objects.get().user_agent == ""
+
+
+def test_an_event_that_is_gone_is_said_to_be_gone(operator):
+    response = operator.get(url("securityevent_change", 4711), follow=True)
+
+    assert "Perhaps it was deleted?" in response.content.decode()
+
+
+def test_filters_without_a_value_keep_everything():
+    rows = SecurityEvent.objects.all()
+    request = RequestFactory().get("/")
+    for kind in (event_filters.AddressFilter, event_filters.SessionFilter):
+        built = kind(request, {}, SecurityEvent, None)
+        assert built.queryset(request, rows) is rows
+
+
+def test_the_period_names_its_parameters():
+    built = event_filters.PeriodFilter(RequestFactory().get("/"), {}, SecurityEvent, None)
+
+    assert built.expected_parameters() == [event_filters.FIRST, event_filters.LAST]
+
+
+@override_settings(USE_TZ=False)
+def test_without_time_zones_an_offset_is_converted():
+    assert event_filters._parsed("2026-03-01T12:00:00+01:00").tzinfo is None
+    assert event_filters._parsed("2026-03-01T12:00:00") == datetime(2026, 3, 1, 12)  # noqa: DTZ001

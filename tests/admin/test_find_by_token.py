@@ -14,8 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.html import strip_tags
 
+from django_ciam_token.admin import token_inspection
 from django_ciam_token.admin.token_inspection import Kind, inspect
 from django_ciam_token.api import RevocationReason, issue_tokens, revoke_sessions
+from django_ciam_token.caller import NOBODY
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto import refresh_token_string, site_keys
@@ -24,6 +26,7 @@ from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import RefreshRefusal, RefreshToken, SecurityEvent, SigningKey
 from django_ciam_token.sessions.criteria import SessionCriteria
 from django_ciam_token.tokens import access_tokens
+from django_ciam_token.tokens.authorization_codes import issue_code
 from tests.conftest import post_form
 from tests.factories import ClientFactory
 from tests.operators import browser_of, refuse, url
@@ -282,3 +285,45 @@ def test_a_token_of_a_removed_key_says_so(first_tokens):
     key_set.forget()
 
     assert "was removed" in look(first_tokens["access_token"]).forgery
+
+
+def test_a_code_says_whether_it_has_been_exchanged(web_client, user):
+    web_client.redirect_uris = "https://app.example.com/callback"
+    web_client.save()
+    now = timezone.now()
+    code = issue_code(
+        client=web_client,
+        user=user,
+        scope=("openid",),
+        auth_time=now,
+        redirect_uri=web_client.redirect_uris,
+        code_challenge=None,
+        nonce=None,
+        caller=NOBODY,
+        now=now,
+    ).reveal()
+
+    found = look(code)
+    assert (found.kind, found.is_live, found.verdict) == (Kind.CODE, True, "It has not been exchanged.")
+    RefreshToken.objects.update(nonce=b"exchanged")
+    found = look(code)
+    assert (found.is_live, found.verdict) == (False, "It has been exchanged.")
+    RefreshToken.objects.all().delete()
+    assert look(code).verdict == "The session is no longer stored."
+
+
+def test_dates_that_no_calendar_has_are_shown_as_numbers():
+    assert token_inspection._value("exp", 10**30) == str(10**30)
+
+
+@pytest.mark.parametrize("claims", [{}, {"sid": "no id"}])
+def test_an_id_token_without_a_session_is_recognised(claims):
+    found = token_inspection._id_token({"exp": 0, **claims}, [], timezone.now())
+
+    assert (found.kind, found.session_id, found.verdict) == (Kind.ID, None, "It has expired.")
+
+
+def test_a_generation_ahead_of_the_session_was_never_issued(session):
+    ahead = GenuineToken(session.pk, session.generation + 1, refresh_token_string.new_secret())
+
+    assert token_inspection._position(session, ahead) == "one that this database never issued"

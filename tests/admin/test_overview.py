@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone as django_timezone
 
+from django_ciam_token.admin.overview import _written
 from django_ciam_token.database import clock
 from django_ciam_token.keys import signing_keys
 from django_ciam_token.models import EventType, RefreshCount, SecurityEvent, SigningKey
@@ -106,3 +107,7 @@ def test_the_figures_need_the_permission_to_view_sessions():
 
 def test_a_naive_time_is_taken_as_it_is():
     assert clock.utc_day(datetime(2026, 3, 1, 23)) == datetime(2026, 3, 1).date()  # noqa: DTZ001
+
+
+def test_an_estimate_of_none_is_few():
+    assert _written(0, is_estimate=True) == "few"

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from django_ciam_token.admin import key_forms
 from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import EventType, SecurityEvent, SigningKey, SigningKeyState
 from tests.operators import url
@@ -104,3 +105,7 @@ def test_without_the_permission_it_is_refused(viewer):
     assert viewer.get(url(PAGE)).status_code == 403
     assert viewer.post(url(PAGE), planned(days=30)[1]).status_code == 403
     assert SigningKey.objects.count() == 1
+
+
+def test_without_a_key_nothing_is_said_to_be_removed():
+    assert key_forms.about_removal([], timezone.now()) == []

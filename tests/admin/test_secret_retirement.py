@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from django_ciam_token.admin import secret_retirement as page_module
 from django_ciam_token.api import rotate_client_secret
-from django_ciam_token.clients.secret_retirement import live_secrets
+from django_ciam_token.clients.secret_retirement import OnlySecret, live_secrets
 from django_ciam_token.models import ClientSecret, EventType, SecurityEvent
 from tests.operators import browser_of, refuse, url
 
@@ -103,3 +103,20 @@ def test_an_unavailable_database_is_reported(operator, two, monkeypatch):
 
     assert "The change may have been made all the same" in answer.content.decode()
     assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "message"),
+    [(OnlySecret, "it is the only live secret by now"), (None, "The secret had already ended")],
+)
+def test_what_another_operator_did_meanwhile_is_said(operator, two, monkeypatch, outcome, message):
+    def retire(*arguments, **options):
+        if outcome is not None:
+            raise outcome
+
+    monkeypatch.setattr(page_module, "retire_client_secret", retire)
+    chosen = live_secrets(two)[1]
+
+    answer = operator.post(url(PAGE, two.pk), {"confirmed": "yes", "secret": str(chosen.pk)}, follow=True)
+
+    assert message in answer.content.decode()

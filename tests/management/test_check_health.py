@@ -164,7 +164,8 @@ def test_a_database_that_refuses_is_an_alert_each_time(run, monkeypatch, setting
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"SIGNING_KEY_MAX_AGE": "a year"}, {"ISSUER": "no address"}, {"ALERT_EMAILS": 7}]
+    "wrong",
+    [{"SIGNING_KEY_MAX_AGE": "a year"}, {"ISSUER": "no address"}, {"ALERT_EMAILS": 7}, {"AUDIT_TRAIL": 7}],
 )
 def test_wrong_settings_are_an_alert(run, settings, wrong):
     """Django's system checks would end the command before it could say so."""

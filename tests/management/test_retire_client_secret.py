@@ -7,7 +7,9 @@ from django.core.management import CommandError
 
 from django_ciam_token.api import rotate_client_secret
 from django_ciam_token.clients.secret_retirement import live_secrets
+from django_ciam_token.management.commands import retire_client_secret
 from tests.management.conftest import client_is_accepted
+from tests.operators import refuse
 
 pytestmark = pytest.mark.django_db
 
@@ -74,3 +76,23 @@ def test_if_the_secret_that_is_left_ends_as_well_it_is_said(run, errors, two):
 
     assert f"The remaining secret …{old.last_four} ends on " in errors.getvalue()
     assert f"manage.py rotate_client_secret {two.client_id}" in errors.getvalue()
+
+
+def test_a_database_that_refuses_is_reported(run, two, monkeypatch):
+    monkeypatch.setattr(retire_client_secret, "retire_client_secret", refuse)
+
+    with pytest.raises(CommandError, match="the secret may have ended"):
+        run("retire_client_secret", two.client_id, f"--ends-with={two.plain_secret[-4:]}", "--no-input")
+
+
+def test_somebody_else_was_faster(run, two, monkeypatch):
+    monkeypatch.setattr(retire_client_secret, "retire_client_secret", lambda *args, **options: None)
+
+    with pytest.raises(CommandError, match="Somebody else has ended"):
+        run("retire_client_secret", two.client_id, f"--ends-with={two.plain_secret[-4:]}", "--no-input")
+
+
+def test_a_client_without_a_secret_says_so(run, web_client):
+    web_client.secrets.all().delete()
+
+    assert run("retire_client_secret", web_client.client_id) == "It has no live secret.\n"

@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import OperationalError, ProgrammingError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -351,3 +351,23 @@ def test_the_signal_says_what_was_refused(web_client, session, first_tokens, ref
 
     [sent] = traces.of(signals.refresh_refused)
     assert (sent["session_id"], sent["client"], sent["reason"]) == (session.pk, web_client, "revoked")
+
+
+def test_two_who_take_each_others_slots_give_up(session, monkeypatch):
+    calls = []
+    monkeypatch.setattr(refusals, "_write", lambda refusal, *, using: calls.append(1))
+
+    note(session)
+
+    assert len(calls) == 2
+    assert noted() == []
+
+
+def test_an_error_that_is_no_refusal_is_left_to_the_sender_of_the_signal(session, monkeypatch):
+    def fail(*args, **kwargs):
+        raise ProgrammingError("no such column")
+
+    monkeypatch.setattr(refusals, "_write", fail)
+
+    with pytest.raises(ProgrammingError):
+        note(session)

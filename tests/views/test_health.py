@@ -5,7 +5,7 @@ import uuid
 from types import SimpleNamespace
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, ProgrammingError, connection, connections
 from django.test import Client as Browser
 from django.test import override_settings
 from django.utils import timezone
@@ -218,3 +218,24 @@ def test_credentials_that_failed_often_do_not_throttle_it(settings, monkeypatch)
         )
 
     assert browser.get(URL).status_code == 200
+
+
+def test_what_another_thread_found_out_meanwhile_is_not_asked_again(monkeypatch):
+    answers = iter([None, True])
+    monkeypatch.setattr(health, "_recent", lambda tenant: next(answers))
+    monkeypatch.setattr(health, "_ask", lambda: pytest.fail("it is known by now"))
+
+    assert health.is_healthy()
+
+
+def test_an_error_that_no_new_connection_mends_is_not_tried_again(monkeypatch, caplog):
+    calls = []
+
+    def fail(using):
+        calls.append(1)
+        raise ProgrammingError("no such table")
+
+    monkeypatch.setattr(health, "_keys_at_once", fail)
+
+    assert ask() == UNAVAILABLE
+    assert len(calls) == 1
