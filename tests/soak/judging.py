@@ -85,7 +85,7 @@ def _of_outcome(outcome: Outcome) -> Iterator[Finding]:
         (
             "answers in time, but for one in a thousand",
             outcome.unanswered <= total * _UNANSWERED,
-            f"{outcome.unanswered} of {total:,} missing",
+            f"{outcome.unanswered} of {total:,} missing or late",
         ),
         ("everything happened", total > 0 and not unused, f"never: {', '.join(unused)}" if unused else "yes"),
     ):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable
 from typing import Final
 
-from tests.faults.chains import Tally
+from tests.faults.chains import TIME_OUT, Tally
 from tests.faults.wire import Answer
 from tests.soak.records import Latency
 
@@ -24,6 +24,7 @@ class Meter:
         self.tally = tally
         self.requests: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
         self.unanswered = 0
+        """Answers that never came, or too late."""
         self.errors = 0
         self._seconds: dict[str, list[float]] = {}
 
@@ -33,14 +34,17 @@ class Meter:
         self.requests[kind] += 1
         began = loop.time()
         answer = await request
-        if answer is None:
+        seconds = loop.time() - began
+        # A client of a chain has given up by then, and sent its request again.
+        if answer is None or seconds > TIME_OUT:
             self.unanswered += 1
+        if answer is None:
             return None
         for name in ("all", kind):
-            self._seconds.setdefault(name, []).append(loop.time() - began)
+            self._seconds.setdefault(name, []).append(seconds)
         if answer.status >= 500:
             self.errors += 1
-            self.tally.remark(f"{kind} was answered {answer.status} {str(answer.body)[:200]}")
+            self.wrong(kind, f"{answer.status}: {str(answer.body)[:200]}")
         return answer
 
     async def expect(self, kind: str, status: int, request: Awaitable[Answer | None]) -> Answer | None:
@@ -53,8 +57,10 @@ class Meter:
         return None
 
     def wrong(self, kind: str, what: str) -> None:
-        """Remark an answer that is not as promised."""
-        self.tally.remark(f"{kind}: {what}")
+        """Remark an answer that is not as promised; the same one only once, to leave room for others."""
+        remark = f"{kind}: {what}"
+        if remark not in self.tally.remarks:
+            self.tally.remark(remark)
 
     def read(self) -> dict[str, Latency]:
         """Return the percentiles since the last reading."""

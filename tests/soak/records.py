@@ -65,6 +65,7 @@ class Outcome:
     happened: Mapping[str, int]
     """How often keys and secrets were rotated, rows purged and passwords changed."""
     unanswered: int = 0
+    """Answers that never came, or too late."""
     errors: int = 0
     """Answers of 5xx, 503 included: here nothing fails that would excuse one."""
     lost: int = 0

@@ -97,7 +97,7 @@ def run(size: Size, tell: Callable[[Sample], None]) -> Record:
     finally:
         database.stop()
     outcome = record.outcome
-    if outcome.remarks or outcome.lost or outcome.errors:
+    if outcome.remarks or outcome.lost or outcome.unanswered:
         print(f"Logs: {folder}")
     else:
         shutil.rmtree(folder, ignore_errors=True)
