@@ -45,6 +45,13 @@ def test_the_quick_start_of_the_readme_works_as_written(reader):
     )
 
 
+def test_the_page_of_the_quick_start_returns_to_the_address_that_is_registered():
+    page = (ROOT / "docs" / "stay-signed-in.html").read_text()
+    [path] = re.findall(r"--redirect-uri http://127\.0\.0\.1:8000(\S+)", (ROOT / "README.md").read_text())
+
+    assert f'location.origin + "{path}"' in page
+
+
 def test_the_page_of_the_quick_start_is_that_of_the_tutorial():
     tutorial, page = TUTORIAL.read_text(), (ROOT / "docs" / "stay-signed-in.html").read_text()
     constants = re.compile(r"^const CLIENT = .*$|^<title>.*$|^<h1>.*$", re.MULTILINE)
