@@ -109,19 +109,33 @@ def user_of(token: LiveAccessToken) -> AbstractBaseUser | MachineUser | LazyUser
 
 def _verify(token: Concealed, *, now: datetime) -> VerifiedAccessToken:
     verified = access_tokens.verify(token, now=now)
-    access_tokens.require_unexpired(verified, now=now, leeway=ciam_settings.RESOURCE_LEEWAY)
     audiences = ciam_settings.RESOURCE_AUDIENCES
-    if audiences is not None and verified.claims["aud"] not in audiences:
-        raise InvalidToken(reason="wrong_audience")
+    try:
+        access_tokens.require_unexpired(verified, now=now, leeway=ciam_settings.RESOURCE_LEEWAY)
+        if audiences is not None and verified.claims["aud"] not in audiences:
+            raise InvalidToken(reason="wrong_audience")
+    except InvalidToken as error:
+        error.log_fields = _log_fields(verified)
+        raise
     return verified
 
 
 def _read(verified: VerifiedAccessToken) -> LiveAccessToken:
-    live = access_tokens.require_live(verified, revocation=ciam_settings.RESOURCE_CHECKS_REVOCATION)
-    # If the operator gave the client an audience, it is meant for some API, but perhaps not for this one.
-    if ciam_settings.RESOURCE_AUDIENCES is None and verified.claims["aud"] != live.client.client_id:
-        raise InvalidToken(reason="wrong_audience")
+    try:
+        live = access_tokens.require_live(verified, revocation=ciam_settings.RESOURCE_CHECKS_REVOCATION)
+        # If the operator gave the client an audience, it is meant for some API, but perhaps not for this one.
+        if ciam_settings.RESOURCE_AUDIENCES is None and verified.claims["aud"] != live.client.client_id:
+            raise InvalidToken(reason="wrong_audience")
+    except InvalidToken as error:
+        error.log_fields = _log_fields(verified)
+        raise
     return live
+
+
+def _log_fields(verified: VerifiedAccessToken) -> dict[str, str]:
+    """Say whose token was refused: it is signed, so it is what it says."""
+    session = {} if verified.session_id is None else {"session_id": str(verified.session_id)}
+    return {"client_id": verified.client_id, **session}
 
 
 def _known_key(verified: VerifiedAccessToken) -> object | None:

@@ -150,5 +150,10 @@ def _log_refusal(request: HttpRequest, error: InvalidToken) -> None:
         "%s refused: %s",
         shown_path(request),
         error.reason,
-        extra={"event": "request_refused", "error": error.error, "reason": error.reason},
+        extra={
+            "event": "request_refused",
+            "error": error.error,
+            "reason": error.reason,
+            **error.log_fields,
+        },
     )

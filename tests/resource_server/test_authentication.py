@@ -172,6 +172,16 @@ def test_a_refusal_is_logged_with_its_reason_and_without_the_token(traces, acces
 
     [logged] = [line for line in traces.logged if "request_refused" in line]
     assert "/whoami refused: expired" in logged
+    session = RefreshToken.objects.get()
+    assert f"'client_id': '{session.client.client_id}'" in logged
+    assert f"'session_id': '{session.pk}'" in logged
+
+
+def test_a_refusal_of_what_nobody_signed_names_nobody(traces, access_token):
+    get(token=f"{access_token[:-4]}AAAA")
+
+    [logged] = [line for line in traces.logged if "request_refused" in line]
+    assert "client_id" not in logged
 
 
 # What is refused
