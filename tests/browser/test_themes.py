@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -76,8 +77,10 @@ def site(request, tmp_path):
         str(port),
         str(tmp_path / "db"),
     ]
+    # What pytest has put on the path, the example project for one.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
         try:
             pages = json.loads(process.stdout.readline())
             wait_for(port)
