@@ -140,6 +140,9 @@ def _decoded(text: str) -> bytes:
     if not text.startswith(PREFIX) or len(text) > _LONGEST:
         raise NotGenuine("not a code of this version")
     encoded = text[len(PREFIX) :]
+    # Python takes them for - and _, from 3.15 on with a warning.
+    if "+" in encoded or "/" in encoded:
+        raise NotGenuine("not base64url")
     try:
         raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
