@@ -131,7 +131,7 @@ class ClientAdmin(
         """Make read-only what installed applications and resource servers rely on."""
         # A form that was opened before the client was disabled must not enable it: a button does.
         fixed: tuple[str, ...] = ("client_id", "application_type", "is_active") if obj else ()
-        # Whoever may change a name must not be able to let a machine look at everybody's tokens.
+        # Permission to change a name must not suffice to let a machine look at everybody's tokens.
         if not request.user.has_perm("django_ciam_token.grant_introspection"):
             fixed = (*fixed, "may_introspect")
         return (*super().get_readonly_fields(request, obj), *fixed)

@@ -1,7 +1,7 @@
 """Lists as CSV: what the filters and the search have left, streamed, at most a fixed number of rows.
 
 A cell that a spreadsheet would take for a formula is written with an apostrophe in front. Device names,
-client_ids and addresses come from whoever sends a request, and an export is opened by an operator.
+client_ids and addresses come from anyone who sends a request, and an export is opened by an operator.
 """
 
 from __future__ import annotations

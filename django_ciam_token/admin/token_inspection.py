@@ -163,7 +163,7 @@ def _code(token: Concealed, now: datetime) -> Inspection:
 
 
 def _secret(token: Concealed, now: datetime) -> Inspection:
-    return Inspection(Kind.SECRET, verdict=_("Whoever has pasted it should replace it."))
+    return Inspection(Kind.SECRET, verdict=_("It was pasted here, so it should be replaced."))
 
 
 def _jwt(token: Concealed, now: datetime) -> Inspection:

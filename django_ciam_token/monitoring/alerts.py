@@ -142,7 +142,7 @@ def _of_keys(now: datetime, *, using: str) -> Iterator[Alert]:
 
 
 def _last_alert(kind: str, *, since: datetime) -> datetime | None:
-    """Return when somebody was last told of this, if that was after an instant."""
+    """Return when this was last reported, if that was after an instant."""
     events = SecurityEvent.objects.using(write_database(SecurityEvent))
     told = events.filter(event=EventType.ALERTED, reason=kind, at__gt=since)
     return max(told.values_list("at", flat=True), default=None)

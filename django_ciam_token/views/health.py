@@ -15,7 +15,7 @@ from django_ciam_token.views.rendering import NO_STORE
 class HealthView(EndpointView):
     """200 if this process can issue tokens, 503 if not; the log says why.
 
-    Whoever asks is not authenticated and learns nothing else.
+    Those who ask are not authenticated, and learn nothing else.
     """
 
     http_method_names = ["get", "head"]

@@ -224,7 +224,7 @@ def test_what_can_be_no_token_is_refused_by_the_form(operator, token):
 
 
 def test_a_client_secret_is_recognised_and_said_to_be_replaced(operator, web_client):
-    assert "should replace it" in said(operator, web_client.plain_secret)
+    assert "should be replaced" in said(operator, web_client.plain_secret)
 
 
 def test_an_access_token_without_a_session_is_reported_as_such(operator, user):

@@ -155,7 +155,7 @@ def test_the_page_of_a_session_says_why_its_user_was_logged_out(session, web_cli
     secret = {"client_id": thief.client_id, "client_secret": thief.plain_secret}
     post_form({**form, **secret}, REMOTE_ADDR="2001:db8::1")
 
-    # Whoever may see the session may see this: it has the same facts.
+    # Those who may see the session may see this: it has the same facts.
     page = browser_of("view_refreshtoken").get(url("refreshtoken_change", session.pk)).content.decode()
 
     [refusals] = re.findall(r'<ol class="ciam-timeline ciam-refusals">.*?</ol>', page, re.DOTALL)

@@ -154,7 +154,7 @@ class _Mutator:
         return begin, end
 
     def _changes(self, node: ast.AST) -> Iterator[tuple[int, int, str]]:
-        """Yield what may be changed about a node: from where to where, and what comes there instead."""
+        """Yield what may be changed about a node: where it begins and ends, and what replaces it."""
         change = getattr(self, f"_of_{type(node).__name__.lower()}", None)
         if change is not None:
             yield from change(node)

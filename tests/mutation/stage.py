@@ -14,7 +14,7 @@ from tests.mutation.forking import run_pytest
 from tests.mutation.mutants import Mutant
 
 _COPIED: Final = shutil.ignore_patterns(".*", "__pycache__", "*.sqlite3", "node_modules", "build", "dist")
-# Beside what the tests themselves take.
+# In addition to what the tests themselves take.
 _START: Final = 60.0
 
 

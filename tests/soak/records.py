@@ -51,7 +51,7 @@ class Sample:
     memory: Mapping[str, int]
     """The resident memory of each worker in bytes, by process id."""
     connections: int
-    """Open connections to the site's database, without that of whoever counts them."""
+    """Open connections to the site's database, without the one that counts them."""
     tables: Mapping[str, Table]
     latencies: Mapping[str, Latency]
 
