@@ -67,8 +67,6 @@ def find_alerts(*, now: datetime, within: timedelta, failures: int, quiet_for: t
             *_of_reuse(reuse_since),
             *_of_failures(now - within, failures=failures),
         ]
-    except ImproperlyConfigured:
-        return [WRONG_SETTINGS]
     except Error as error:
         mend(using, error)
         text = f"The database refuses: {type(error).__name__}. Tokens can't be issued."

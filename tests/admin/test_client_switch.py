@@ -4,6 +4,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import OperationalError
 
+from django_ciam_token.admin import blast_radius
+from django_ciam_token.database import retry
 from django_ciam_token.models import Client
 from tests.factories import ClientFactory
 from tests.operators import url
@@ -54,3 +56,16 @@ def test_a_switch_during_a_database_failure_is_reported(operator, web_client, mo
     assert "The change may have been made all the same" in page.content.decode()
     web_client.refresh_from_db()
     assert web_client.is_active
+
+
+def test_a_client_can_be_disabled_although_its_sessions_can_not_be_counted(operator, web_client, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OperationalError("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(blast_radius, "session_figures", fail)
+    monkeypatch.setattr(retry.time, "sleep", lambda seconds: None)
+
+    page = operator.get(url("client_switch", web_client.pk)).content.decode()
+
+    assert "How many sessions these are can&#x27;t be counted now." in page
+    assert 'name="switch" value="off"' in page

@@ -314,7 +314,9 @@ def test_a_parameter_sent_twice_is_an_invalid_request(web_client, user):
     assert (response.status_code, response.json()["error"]) == (400, "invalid_request")
 
 
-@pytest.mark.parametrize("code", ["x", "ciam_ac1_", "ciam_ac1_" + "A" * 150, "ü", "x" * 8_000])
+@pytest.mark.parametrize(
+    "code", ["x", "ciam_ac1_", "ciam_ac1_" + "A" * 150, "ciam_ac1_A+A/", "ü", "x" * 8_000]
+)
 def test_garbage_is_refused_without_a_reading_of_sessions(web_client, code):
     exchange(web_client, code)
 
