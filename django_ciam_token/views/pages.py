@@ -84,7 +84,11 @@ class PageView(View):
         except Http404:
             raise
         except Exception as exc:  # noqa: BLE001 - answered with a page that says nothing of it
+            _forget_query(request)
             response = self._fail(request, exc)
+        finally:
+            # Also of what was refused before it was read: Django logs the request.
+            _forget_query(request)
         for name, value in HEADERS.items():
             response[name] = value
         response.headers.setdefault("Content-Security-Policy", self.content_security_policy)
