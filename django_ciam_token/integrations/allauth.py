@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from django.apps import apps
@@ -24,6 +24,7 @@ from django_ciam_token.database.routing import write_database
 from django_ciam_token.sessions.foreign import EndedToken, ForeignIdentity, LiveToken, sign_in_time
 
 _APP: Final = "allauth.idp.oidc"
+_CLIENTS_AT_ONCE: Final = 500
 _COLUMNS: Final = (
     "pk", "hash", "client_id", "user_id", "scopes", "created_at", "expires_at", "user__last_login"
 )  # fmt: skip
@@ -67,8 +68,9 @@ class Allauth:
         """Return allauth's clients."""
         from allauth.idp.oidc.models import Client
 
-        for client in Client._default_manager.using(write_database(Client)).order_by("pk").iterator():
-            yield _client(client)
+        rows = Client._default_manager.using(write_database(Client))
+        for read in in_key_order(rows, _CLIENTS_AT_ONCE, key=attrgetter("pk")):
+            yield from map(_client, read)
 
     def live_tokens(
         self, *, batch_size: int, client_id: str | None, since: datetime | None

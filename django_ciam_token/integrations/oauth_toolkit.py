@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 from django.apps import apps
@@ -23,6 +23,7 @@ from django_ciam_token.database.routing import write_database
 from django_ciam_token.sessions.foreign import EndedToken, ForeignIdentity, LiveToken, sign_in_time
 
 _APP: Final = "oauth2_provider"
+_CLIENTS_AT_ONCE: Final = 500
 _COLUMNS: Final = (
     "pk",
     "revoked",
@@ -82,8 +83,9 @@ class Toolkit:
         from oauth2_provider.models import get_application_model
 
         model = get_application_model()
-        for application in model._default_manager.using(write_database(model)).order_by("pk").iterator():
-            yield _client(application)
+        rows = model._default_manager.using(write_database(model))
+        for read in in_key_order(rows, _CLIENTS_AT_ONCE, key=attrgetter("pk")):
+            yield from map(_client, read)
 
     def live_tokens(
         self, *, batch_size: int, client_id: str | None, since: datetime | None

@@ -73,9 +73,12 @@ class _Ended:
             rows = rows.select_for_update()
         # Equal keys are one object: a user has a few clients.
         same: dict[Any, Any] = {}
-        for key, other in rows.values_list("pk", f"{self.other}_id").iterator(chunk_size=_BATCH_SIZE):
-            self.keys += key.bytes
-            self.others.append(same.setdefault(other, other))
+        found = rows.values_list("pk", f"{self.other}_id").iterator(chunk_size=_BATCH_SIZE)
+        # Django does not translate what the driver raises if the connection breaks before the CLOSE of a cursor.
+        with connections[using].wrap_database_errors:
+            for key, other in found:
+                self.keys += key.bytes
+                self.others.append(same.setdefault(other, other))
 
     def batches(self, size: int) -> Iterator[list[RefreshToken]]:
         """Return the sessions, made anew, since their rows are gone."""

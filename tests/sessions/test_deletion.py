@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from datetime import timedelta
+from unittest.mock import Mock, patch
 
 import pytest
 from django.apps import apps
@@ -155,6 +156,23 @@ def test_a_deletion_that_can_not_be_reported_is_done_and_logged(web_client, user
     assert not get_user_model().objects.filter(username=user.username).exists()
     assert traces.of(signals.sessions_revoked) == []
     assert any("_before_deletion.<locals>.report" in line for line in traces.logged)
+
+
+def test_a_connection_that_breaks_before_the_cursor_is_closed_is_an_error_of_django(web_client, user):
+    """On PostgreSQL that CLOSE is a statement, and of its errors Django translates none."""
+    make_session(web_client, user)
+    connection.ensure_connection()
+    open_cursor = connection.chunked_cursor
+
+    def chunked_cursor():
+        cursor = open_cursor()
+        cursor.close = Mock(side_effect=connection.Database.OperationalError("terminating connection"))
+        return cursor
+
+    with patch.object(connection, "chunked_cursor", chunked_cursor), pytest.raises(OperationalError):
+        web_client.delete()
+
+    assert Client.objects.filter(pk=web_client.pk).exists()
 
 
 def test_a_refresh_after_that_is_refused(web_client, user, refresh):
