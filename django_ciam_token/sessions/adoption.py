@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -72,10 +72,12 @@ def adopt(
     by_key = {key_of(name, token.known_by): token for token in tokens}
     using = write_database(RefreshToken)
 
-    def write(_: int) -> Adoption:
+    def write(attempt: int) -> Adoption:
         adoption = Adoption(sessions=session_ids(by_key, using=using))
         fresh = {key: token for key, token in by_key.items() if key not in adoption.sessions}
-        sessions = _sessions(fresh, clients, adoption, now=now, using=using)
+        # Users are read each time.
+        here = clients if attempt == 1 or dry_run else _still_here(clients, of=tokens, using=using)
+        sessions = _sessions(fresh, here, adoption, now=now, using=using)
         if dry_run:
             adoption.made += sessions.values()
         elif sessions:
@@ -133,6 +135,14 @@ def _named(client_id: str, *, using: str) -> list[Client]:
     found = Client.objects.using(using).filter(client_id=client_id)
     # A trailing space is nothing to MariaDB.
     return [client for client in found if client.client_id == client_id]
+
+
+def _still_here(clients: Mapping[str, Client], *, of: Collection[LiveToken], using: str) -> dict[str, Client]:
+    """Return those clients of some tokens that were not deleted since they were read."""
+    theirs = {name: clients[name] for name in {token.client_id for token in of} & clients.keys()}
+    found = Client.objects.using(using).filter(pk__in=[client.pk for client in theirs.values()])
+    kept = set(found.values_list("pk", flat=True))
+    return {name: client for name, client in theirs.items() if client.pk in kept}
 
 
 def _sessions(

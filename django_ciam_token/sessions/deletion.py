@@ -74,7 +74,7 @@ class _Ended:
         # Equal keys are one object: a user has a few clients.
         same: dict[Any, Any] = {}
         found = rows.values_list("pk", f"{self.other}_id").iterator(chunk_size=_BATCH_SIZE)
-        # Django does not translate what the driver raises if the connection breaks before the CLOSE of a cursor.
+        # Django does not translate the driver's error if the connection breaks before the CLOSE of a cursor.
         with connections[using].wrap_database_errors:
             for key, other in found:
                 self.keys += key.bytes

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.mark.parametrize("package", [Toolkit(), Allauth()], ids=lambda package: package.name)
 def test_clients_are_still_imported_if_the_connection_breaks_between_two(package, monkeypatch):
-    """A cursor of PostgreSQL that is open at that moment would be gone, and with it the rest of the clients."""
+    """A cursor that PostgreSQL keeps open would be gone, and with it the rest of the clients."""
     registered = {package.register().client_id for _ in range(3)}
     real, calls = importing.import_client, []
 
