@@ -18,6 +18,7 @@ def main(reports: Path, status: int) -> int:
     runs = {path.stem: ElementTree.parse(path).getroot() for path in sorted(reports.glob("*.xml"))}  # noqa: S314
     never_run = print_skipped(runs)
     print_times(reports)
+    print_failed(runs)
     total: Counter[str] = Counter()
     for root in runs.values():
         for suite in root.iter("testsuite"):
@@ -54,6 +55,15 @@ def print_skipped(runs: dict[str, ElementTree.Element]) -> list[str]:
     for test in never_run:
         print(f"FAILED: skipped wherever it was collected: {test}")
     return never_run
+
+
+def print_failed(runs: dict[str, ElementTree.Element]) -> None:
+    """Print where what failed, and the first line of why: the full account is far above."""
+    for run, root in runs.items():
+        for case in root.iter("testcase"):
+            for trouble in (*case.findall("failure"), *case.findall("error")):
+                why = (trouble.get("message") or trouble.text or "").strip().partition("\n")[0]
+                print(f"FAILED: {run}: {case.get('classname')}::{case.get('name')}: {why[:200]}")
 
 
 def print_times(reports: Path) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import cycle
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,8 +22,8 @@ from django_ciam_token.clients import authentication, secrets
 from django_ciam_token.crypto import authorization_code_string, jose, refresh_token_string
 from django_ciam_token.grants import rotating
 from django_ciam_token.integrations import cors_headers
-from django_ciam_token.keys import key_set
-from django_ciam_token.models import Client
+from django_ciam_token.keys import key_set, signing_keys
+from django_ciam_token.models import Client, SigningKey
 from django_ciam_token.monitoring import audit_trail, health, refresh_counter
 from django_ciam_token.views.throttling import FailureThrottle
 from tests.factories import ClientFactory, UserFactory
@@ -45,6 +46,47 @@ def _each_private_key_is_parsed_once() -> Iterator[None]:
     """OpenSSL checks an RSA key for 40 ms whenever it is parsed: a third of the time of all tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jose, "load_pem_private_key", lru_cache(maxsize=None)(jose.load_pem_private_key))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_first_keys_are_made() -> Iterator[None]:
+    """Each flush needs a first key, and making an RSA key takes longer than most tests."""
+    ensure_first_key = signing_keys.ensure_first_key
+    make = jose.generate_private_key
+    # One after the other, since some tests move from one database to the next.
+    first_keys = cycle([partial(lru_cache(make), "RS256") for _ in range(3)])
+
+    def ensured(*, using: str) -> SigningKey | None:
+        generate = jose.generate_private_key
+
+        def generated(algorithm: str) -> bytes:
+            is_alone = algorithm == "RS256" and not SigningKey.objects.using(using).exists()
+            return next(first_keys)() if is_alone else generate(algorithm)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jose, "generate_private_key", generated)
+            return ensure_first_key(using=using)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signing_keys, "ensure_first_key", ensured)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tables_are_emptied_by_delete() -> Iterator[None]:
+    """Empty small tables with DELETE after a test that commits: PostgreSQL takes 0.1 s to truncate them."""
+    with pytest.MonkeyPatch.context() as patch:
+        if connection.vendor == "postgresql":
+            truncations = type(connection.ops).sql_flush
+
+            def deletions(self: Any, style: Any, tables: list[str], **options: Any) -> list[str]:
+                if options.get("reset_sequences"):
+                    return truncations(self, style, tables, **options)
+                # In any order: foreign keys are checked at COMMIT.
+                return [f"DELETE FROM {self.quote_name(table)}" for table in tables]  # noqa: S608
+
+            patch.setattr(type(connection.ops), "sql_flush", deletions)
         yield
 
 

@@ -173,6 +173,7 @@ def test_an_impossible_number_of_partitions_is_refused(db, number):
         f"CREATE POLICY mine ON {TABLE}",
         f"CREATE PUBLICATION mine FOR TABLE {TABLE}",
     ],
+    ids=["trigger", "policy", "publication"],
 )
 def test_the_script_stops_if_it_would_drop_something_silently(db, statement):
     partition(0)

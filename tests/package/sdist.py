@@ -10,7 +10,8 @@ from pathlib import Path
 # All tests are collected, so everything that they import is there. These are run: quick ones of several
 # layers, and those that read files of the project.
 RUN = (
-    "tests/docs",
+    "tests/docs/test_links.py",
+    "tests/docs/test_reference.py",
     "tests/grants/test_refresh_token.py",
     "tests/test_api.py",
     "tests/test_layers.py",
