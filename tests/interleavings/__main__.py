@@ -14,14 +14,21 @@ URLS = {
     "postgresql": os.environ.get("POSTGRESQL_URL", "postgres://root@127.0.0.1:5432") + "/interleavings",
     "mariadb": os.environ.get("MARIADB_URL", "mysql://root@127.0.0.1:3306") + "/interleavings",
 }
-COLUMNS = ("groups", "interleavings", "crashes", "blocked", "cut_short", "violations")
+COLUMNS = (
+    "groups", "interleavings", "cut_short", "crashes", "possible_crashes", "blocked", "violations"
+)  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.interleavings", description=__doc__)
     parser.add_argument("--databases", nargs="+", choices=URLS, default=list(URLS))
     parser.add_argument("--orders", type=int, default=10_000, help="of one group, at most")
-    parser.add_argument("--crashes", type=int, default=100_000, help="of one group, at most: a seeded sample")
+    parser.add_argument(
+        "--crashes",
+        type=int,
+        default=100_000,
+        help="of one group, at most: first one of each kind at each step, then a seeded sample",
+    )
     parser.add_argument("--at-once", type=int, default=2, help="how many operations are a group")
     parser.add_argument("--groups", type=int, help="a seeded sample of so many; without it, all")
     parser.add_argument("--only", metavar="WORDS", help="groups with an operation that has this in its name")

@@ -7,7 +7,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from itertools import combinations_with_replacement
 
@@ -15,10 +15,10 @@ from django.db import connection
 
 from tests.interleavings import databases, invariants
 from tests.interleavings.exploring import Explorer, following
-from tests.interleavings.operations import JUST_NOW, OPERATIONS, Operation, as_own, fit_together
+from tests.interleavings.operations import JUST_NOW, OPERATIONS, Operation, fit_together
 from tests.interleavings.reports import Reports, heard
 from tests.interleavings.scheduler import CRASHES, Choose, Crash, Run, Scheduler
-from tests.interleavings.world import Template, surroundings
+from tests.interleavings.world import Template, as_own, surroundings
 
 Group = tuple[Operation, ...]
 """Operations that happen at once; a pair if nothing else is said."""
@@ -31,9 +31,11 @@ class Counts:
     groups: int = 0
     interleavings: int = 0
     crashes: int = 0
+    possible_crashes: int = 0
+    """How many there are: after each beginning of an order, at its last step, in each way."""
     blocked: int = 0
     cut_short: int = 0
-    """Groups that have more orders, or more places to crash, than were tried."""
+    """Groups that have more orders than were tried."""
     violations: int = 0
     found: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
@@ -82,6 +84,7 @@ class Campaign:
 
     def __exit__(self, *_: object) -> None:
         self._scheduler.close()
+        self._template.close()
         self._heard.__exit__(None, None, None)
         self._surroundings.__exit__(None, None, None)
         logging.disable(logging.NOTSET)
@@ -110,7 +113,6 @@ class Campaign:
         """Try all orders, then crashes."""
         counts = Counts(groups=1)
         pessimistic = self._isolation == "serializable"
-        orders: list[list[int]] = []
         places: dict[tuple[tuple[int, ...], int], Crash] = {}
         explorer = Explorer(readers_lock=pessimistic)
 
@@ -120,16 +122,16 @@ class Campaign:
         for run in explorer.runs(execute, at_most=size.orders):
             counts.interleavings += 1
             choices = [worker for worker, _ in run.trace]
-            orders.append(choices)
             for place in _places(choices):
                 places.setdefault(*place)
-        counts.cut_short = int(len(orders) >= size.orders or len(places) * len(CRASHES) > size.crashes)
-        tries = [(prefix, crash, kind) for (prefix, _), crash in places.items() for kind in CRASHES]
-        if len(tries) > size.crashes:
-            tries = random.Random(size.seed).sample(tries, size.crashes)
-        for prefix, crash, kind in tries:
+        counts.cut_short = int(not explorer.is_done)
+        tries = [
+            (prefix, replace(crash, kind=kind)) for (prefix, _), crash in places.items() for kind in CRASHES
+        ]
+        counts.possible_crashes = len(tries)
+        for prefix, crash in _in_order(tries, seed=size.seed)[: size.crashes]:
             counts.crashes += 1
-            self._run(group, counts, following(list(prefix)), Crash(crash.worker, crash.number, kind))
+            self._run(group, counts, following(list(prefix)), crash)
         return counts
 
     def _run(
@@ -158,6 +160,19 @@ class Campaign:
                 f"{name}: {text} [{connection.vendor} {self._isolation} {order} {crash or ''}]"
             )
         return run
+
+
+def _in_order(
+    tries: list[tuple[tuple[int, ...], Crash]], *, seed: int
+) -> list[tuple[tuple[int, ...], Crash]]:
+    """Put first those of which each step of each operation has one of each kind, whatever the order."""
+    shuffled = random.Random(seed).sample(tries, len(tries))
+    number_of = Counter[Crash]()
+    rank = {}
+    for one in shuffled:
+        rank[one] = number_of[one[1]]
+        number_of[one[1]] += 1
+    return sorted(shuffled, key=rank.__getitem__)
 
 
 def _places(choices: list[int]) -> Iterator[tuple[tuple[tuple[int, ...], int], Crash]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import time
+from contextlib import suppress
 from typing import Any
 
 from django.db import OperationalError, connection
@@ -12,7 +14,7 @@ LEVELS = {
     "mysql": ("read committed", "repeatable read"),
     "sqlite": ("immediate",),
 }
-LOOKS_AFTER = {"postgresql": 0.01, "mysql": 0.03, "sqlite": 0.05}
+LOOKS_AFTER = {"postgresql": 0.002, "mysql": 0.004, "sqlite": 0.05}
 """Seconds without a sign of a statement, until the database is asked whether it waits for a lock."""
 
 
@@ -61,32 +63,56 @@ def is_waiting_for_lock(number: int | None) -> bool:
     return any("LOCK WAIT" in one and f"thread id {number}," in one for one in transactions)
 
 
-def cut(worker: Any) -> None:
-    """End a connection from outside, and wait until the server has rolled back what it was doing.
+class Cutter:
+    """Ends connections from outside, by one of its own."""
 
-    SQLite has no connection to cut. There it is an error of input or output, by which it rolls back.
-    """
-    if worker.vendor == "sqlite":
-        worker.connection.rollback()
-        return
-    number = session_number(worker)
-    if number is None:
-        return
-    other = worker.copy()
-    try:
-        with other.cursor() as cursor:
+    def __init__(self) -> None:
+        self._own: Any = connection.copy()
+        # Whichever worker comes to its crash uses it, one of them in a run.
+        self._own.inc_thread_sharing()
+
+    def close(self) -> None:
+        self._own.close()
+
+    def cut(self, worker: Any) -> None:
+        """End a connection, and wait until the server has rolled back what it was doing.
+
+        SQLite has no connection to cut. There it is an error of input or output, by which it rolls back.
+        """
+        if worker.vendor == "sqlite":
+            worker.connection.rollback()
+            return
+        number = session_number(worker)
+        if number is None:
+            return
+        with self._own.cursor() as cursor:
             if worker.vendor == "postgresql":
-                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
+                cursor.execute("SELECT pg_terminate_backend(%s)", [number])
+                _wait_until_closed(worker.connection.fileno())
                 return
             cursor.execute(f"KILL CONNECTION {number:d}")
-            for _ in range(500):
+            for _ in range(5_000):
                 cursor.execute("SELECT 1 FROM information_schema.processlist WHERE id = %s", [number])
                 if not cursor.fetchall():
                     return
-                time.sleep(0.005)
+                time.sleep(0.001)
             raise TimeoutError("MariaDB does not end the connection.")
-    finally:
-        other.close()
+
+
+def _wait_until_closed(file: int) -> None:
+    # A process of PostgreSQL leaves this to the kernel, so that it is its very end. To wait for it by
+    # `pg_terminate_backend` takes a tenth of a second.
+    poll = select.poll()
+    poll.register(file, select.POLLRDHUP)
+    if not poll.poll(5_000):
+        raise TimeoutError("PostgreSQL does not end the connection.")
+
+
+def notice(worker: Any) -> None:
+    """Let the driver find out that the connection has ended, as one does that waits for an answer."""
+    if worker.vendor == "postgresql":
+        with suppress(worker.Database.Error):
+            worker.connection.pgconn.exec_(b"SELECT 1")
 
 
 def lost() -> OperationalError:

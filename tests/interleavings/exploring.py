@@ -41,6 +41,8 @@ class Explorer:
         self._depth = 0
         self.is_redundant = False
         """Whether the present run is like an earlier one."""
+        self.is_done = False
+        """Whether there are no more orders."""
 
     def runs(self, execute: Callable[[Choose], Run], *, at_most: int) -> Iterator[Run]:
         """Yield a run of each order; of those that turn out to be like an earlier one, none."""
@@ -50,6 +52,7 @@ class Explorer:
             if not self.is_redundant:
                 yield run
             if not self._go_back():
+                self.is_done = True
                 return
 
     def _choose(self, ready: dict[int, Step]) -> int:

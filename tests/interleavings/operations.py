@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -171,8 +170,3 @@ OPERATIONS = (
 def fit_together(operations: Sequence[Operation]) -> bool:
     """Tell whether the session can be as all of them need it."""
     return len({operation.rotated_ago for operation in operations} - {None}) <= 1
-
-
-def as_own(world: World) -> World:
-    """Return the world as one operation sees it: it changes instances of its own."""
-    return replace(world, user=copy.copy(world.user), client=copy.copy(world.client))

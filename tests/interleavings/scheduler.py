@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
@@ -63,7 +63,9 @@ class Run:
 class Worker:
     """A thread, its connection, and where it stopped."""
 
-    def __init__(self, number: int, isolation: str, changed: threading.Condition) -> None:
+    def __init__(
+        self, number: int, isolation: str, changed: threading.Condition, cutter: databases.Cutter
+    ) -> None:
         self.number = number
         self.state = IDLE
         self.step: Step | None = None
@@ -75,6 +77,7 @@ class Worker:
         self.session_number: int | None = None
         self._is_watched = False
         self._cut_connection: Any = None
+        self._cutter = cutter
         self._changed = changed
         self._go = threading.Semaphore(0)
         self._tasks: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
@@ -136,6 +139,8 @@ class Worker:
         own._commit = partial(self._end, own, "COMMIT", own._commit)
         own._rollback = partial(self._end, own, "ROLLBACK", own._rollback)
         own._set_autocommit = partial(self._autocommit, own, own._set_autocommit)
+        if own.vendor == "postgresql":
+            own.chunked_cursor = partial(self._cursor_of_server, own, own.chunked_cursor)
 
     def _unwatched(self, act: Callable[[], Any]) -> Any:
         was, self._is_watched = self._is_watched, False
@@ -152,6 +157,19 @@ class Worker:
         if str(sql).startswith("BEGIN"):
             self.transaction.begin()
         return result
+
+    def _cursor_of_server(self, own: Any, open_cursor: Callable[[], Any]) -> Any:
+        # Its statements are DECLARE, FETCH and CLOSE, and a wrapper sees the first one only.
+        cursor = open_cursor()
+        fetch, close = cursor.fetchmany, cursor.close
+
+        def fetchmany(size: int) -> Any:
+            step = replace(self.step, text="FETCH") if self.step is not None else Step("FETCH")
+            return self._boundary(own, step, partial(fetch, size))
+
+        cursor.fetchmany = fetchmany
+        cursor.close = partial(self._boundary, own, Step("CLOSE"), close)
+        return cursor
 
     def _end(self, own: Any, text: str, act: Callable[[], Any]) -> Any:
         if own.connection is None:
@@ -191,6 +209,7 @@ class Worker:
             if kind == DIED:
                 self.is_dead = True
                 raise DiedError
+            databases.notice(own)
             raise databases.lost()
         return result
 
@@ -199,7 +218,7 @@ class Worker:
         if own.vendor != "sqlite":
             self._cut_connection = own.connection
         self._is_watched, was = False, self._is_watched
-        databases.cut(own)
+        self._cutter.cut(own)
         self._is_watched = was
 
 
@@ -209,11 +228,13 @@ class Scheduler:
     def __init__(self, isolation: str, *, workers: int) -> None:
         self._changed = threading.Condition()
         self._were_waiting: set[int] = set()
-        self.workers = [Worker(number, isolation, self._changed) for number in range(workers)]
+        self._cutter = databases.Cutter()
+        self.workers = [Worker(number, isolation, self._changed, self._cutter) for number in range(workers)]
 
     def close(self) -> None:
         for worker in self.workers:
             worker.stop()
+        self._cutter.close()
 
     def run(self, tasks: Sequence[Callable[[], Any]], choose: Choose, crash: Crash | None = None) -> Run:
         """Carry out a task for each worker, in the order that is chosen."""

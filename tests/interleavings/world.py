@@ -1,11 +1,12 @@
-"""The rows that two operations meet: written anew before each run, because a run changes them."""
+"""The rows that two operations meet: put back before each run, because a run changes them."""
 
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
 from types import SimpleNamespace
@@ -31,6 +32,7 @@ from django_ciam_token.tokens.authorization_codes import issue_code
 from django_ciam_token.views.throttling import FailureThrottle
 from tests import other_package
 from tests.factories import ClientFactory, UserFactory, make_session
+from tests.interleavings.snapshot import Snapshot
 
 REDIRECT_URI = "https://app.example.com/callback"
 VERIFIER = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
@@ -38,6 +40,8 @@ CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 SCOPE = "openid profile"
 AT_FIRST = 2
 """The generation of the session when a run begins."""
+_LASTS = 5.0
+"""Seconds after which the rows are made anew: codes expire, and a rotation is a second ago."""
 SETTINGS = {
     **other_package.SETTINGS,
     "SIGNING_ALGORITHM": "ES256",
@@ -75,8 +79,13 @@ class World:
     key: models.SigningKey
 
 
+def as_own(world: World) -> World:
+    """Return the world as one operation sees it: it changes instances of its own."""
+    return replace(world, user=copy.copy(world.user), client=copy.copy(world.client))
+
+
 class Template:
-    """Users, clients and keys; made once, and put back before each run."""
+    """Users, clients, keys and sessions; made once in a while, and put back before each run."""
 
     def __init__(self) -> None:
         _delete_everything()
@@ -86,10 +95,35 @@ class Template:
         self._key = signing_keys.rotate(immediately=True)
         self.handler = BaseHandler()
         self.handler.load_middleware()
+        self._snapshot = Snapshot((*_TABLES, get_user_model()))
+        # What keys do is rare, and to read them again costs more.
+        self._keys = Snapshot([models.SigningKey])
+        self._world: World | None = None
+        self._rotated_ago, self._made_at = timedelta(0), 0.0
+
+    def restored(self, *, rotated_ago: timedelta) -> World:
+        """Put the rows back, and return what they are."""
+        is_old = time.monotonic() - self._made_at > _LASTS
+        if self._world is None or is_old or rotated_ago != self._rotated_ago:
+            self._made_at, self._rotated_ago = time.monotonic(), rotated_ago
+            self._world = self._make(rotated_ago)
+            self._snapshot.take()
+            self._keys.take()
+        else:
+            if self._keys_have_changed():
+                self._keys.put_back()
+                key_set.forget()
+            self._snapshot.put_back()
+        _forget()
+        key_set.current()
+        return as_own(self._world)
+
+    def close(self) -> None:
+        self._snapshot.drop()
+        self._keys.drop()
 
     @transaction.atomic
-    def restored(self, *, rotated_ago: timedelta) -> World:
-        """Write the rows, and return what they are."""
+    def _make(self, rotated_ago: timedelta) -> World:
         _delete_everything(and_keys=self._keys_have_changed())
         if self._keys_have_changed():
             models.SigningKey.objects.bulk_create([copy.copy(self._key)])
@@ -109,7 +143,6 @@ class Template:
         other_package.forget()
         foreign, _ = other_package.live(client, user, scope=SCOPE)
         models.SecurityEvent.objects.all()._raw_delete("default")
-        key_set.current()
         return World(
             user=user,
             client=client,
@@ -135,6 +168,7 @@ def _delete_everything(*, and_keys: bool = True) -> None:
 
 
 def _forget() -> None:
+    other_package.ASKED.clear()
     FailureThrottle.memory.forget()
     audit_trail.forget()
 
