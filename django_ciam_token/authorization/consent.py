@@ -6,8 +6,10 @@ import hmac
 import logging
 from typing import Final
 
+from django.contrib.auth import get_user_model
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
+from django.db.models import Model
 from django.utils import timezone
 
 from django_ciam_token import scopes, signals
@@ -17,6 +19,7 @@ from django_ciam_token.caller import Caller
 from django_ciam_token.crypto import site_keys
 from django_ciam_token.database.retry import LostRace, read_rows, retry
 from django_ciam_token.database.routing import write_database
+from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import Client, Consent
 from django_ciam_token.sessions.consents import has_consent
 
@@ -55,6 +58,7 @@ def give_consent(*, client: Client, user: AbstractBaseUser, scope: tuple[str, ..
     """Remember what a user has allowed a client, in addition to what they allowed before.
 
     Raises:
+        InvalidGrant: the user or the client was deleted a moment ago.
         TemporarilyUnavailable: the database refused.
     """
     using = write_database(Consent)
@@ -78,6 +82,9 @@ def give_consent(*, client: Client, user: AbstractBaseUser, scope: tuple[str, ..
             # After a COMMIT whose outcome is unknown nothing seems to be new, although it is.
             return write() or attempt > 1
         except IntegrityError:
+            # Another tab was first, and has left a row to add to, or there is nobody left to give it.
+            if not _are_here(client, user, using=using):
+                raise InvalidGrant(reason="user_or_client_deleted") from None
             raise LostRace from None
 
     if not retry(write_or_lose, using=using):
@@ -103,3 +110,11 @@ def list_consents(*, user: AbstractBaseUser) -> list[Consent]:
     """
     rows = Consent.objects.using(write_database(Consent)).filter(user_id=user.pk).select_related("client")
     return read_rows(rows.order_by("client__name", "pk"))
+
+
+def _are_here(client: Client, user: AbstractBaseUser, *, using: str) -> bool:
+    models: tuple[type[Model], ...] = (Client, get_user_model())
+    return all(
+        model._base_manager.using(using).filter(pk=row.pk).exists()
+        for model, row in zip(models, (client, user), strict=True)
+    )

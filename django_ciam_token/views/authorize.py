@@ -88,8 +88,7 @@ class AuthorizationView(PageView):
                 return self._ask(http, request, user, present)
             if decision != "allow":
                 raise AccessDenied("the user did not allow it", reason="consent_denied")
-            caller = Caller.of(http)
-            consent.give_consent(client=request.client, user=user, scope=request.scope, caller=caller)
+            _give_consent(http, request, user)
         code = _issue(http, request, present, now=now)
         response = send_back(http, request.destination, Form({"code": code.reveal()}))
         self._forget_mark(http, request, response)
@@ -185,6 +184,14 @@ def _require_issuable(request: AuthorizationRequest, user: Any, present: Login) 
     )
     try:
         require_issuable(subject)
+    except InvalidGrant as error:
+        raise AccessDenied(reason=error.reason) from None
+
+
+def _give_consent(http: HttpRequest, request: AuthorizationRequest, user: Any) -> None:
+    caller = Caller.of(http)
+    try:
+        consent.give_consent(client=request.client, user=user, scope=request.scope, caller=caller)
     except InvalidGrant as error:
         raise AccessDenied(reason=error.reason) from None
 
