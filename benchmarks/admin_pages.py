@@ -2,9 +2,10 @@
 
     DATABASE_URL=postgres://user@host/name python benchmarks/admin_pages.py [--sessions 1000000]
 
-Fills the database if its table of sessions is empty, and requests each page through Django's test client.
-Prints the median of nine answers in milliseconds and the number of statements. The times hold for one machine
-at one moment; the tests count statements instead.
+Fills the database if its table of sessions is empty, and requests each page through Django's test client:
+lists with each of their filters and searches, and confirmations, which count what they reach. Prints the
+median of nine answers in milliseconds and the number of statements; the slowest come first. The times hold
+for one machine at one moment; the tests count statements instead.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import os
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "example_project")]
@@ -26,9 +30,11 @@ django.setup()
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connection
+from django.http import HttpResponse
 from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from django_ciam_token.models import Client, RefreshToken, SecurityEvent, SigningKey
 
@@ -114,9 +120,54 @@ def pages() -> dict[str, str]:
         "events": page("securityevent_changelist"),
         "events, reuse (none)": page("securityevent_changelist", query="?event__exact=reuse_detected"),
         "events, search": page("securityevent_changelist", query="?q=client-2"),
+        "events, search user": page("securityevent_changelist", query="?q=user-777"),
+        "events, search address (none)": page("securityevent_changelist", query="?q=198.51.100.7"),
+        "events of a client": page("securityevent_changelist", query="?client=client-1"),
+        "events of a user": page("securityevent_changelist", query=f"?user={session.user_id}"),
+        "events of a session": page("securityevent_changelist", query=f"?session={session.pk}"),
+        "events by somebody (none)": page("securityevent_changelist", query="?actor=somebody"),
+        "events from an address": page("securityevent_changelist", query="?address=192.0.2.1"),
+        "events of a day": page("securityevent_changelist", query=f"?from={_days_ago(9)}&to={_days_ago(8)}"),
+        "event": page("securityevent_change", SecurityEvent.objects.order_by("-at").first().pk),
+        "consents": page("consent_changelist"),
+        "sessions, blocked": page(sessions, query="?state=blocked"),
+        "sessions, search address": page(sessions, query="?q=192.0.2.1"),
+        "sessions, search nothing": page(sessions, query="?q=no-such-thing"),
+        "end a session?": page("refreshtoken_end", session.pk),
+        "sign a user out?": page("refreshtoken_sign_out", session.user_id),
+        "end sessions by criteria": page("refreshtoken_end_by_criteria"),
+        "inspect a token": page("refreshtoken_find_by_token"),
+        "end the sessions of a client?": page("client_end_sessions", client.pk),
+        "switch a client off?": page("client_switch", client.pk),
+        "delete a client?": page("client_delete", client.pk),
+        "replace a secret?": page("client_replace_secret", client.pk),
         "signing keys": page("signingkey_changelist"),
         "signing key": page("signingkey_change", SigningKey.objects.first().pk),
+        "rotate the key?": page("signingkey_rotate"),
+        "plan a rotation": page("signingkey_plan_rotation"),
     }
+
+
+def forms() -> dict[str, tuple[str, dict[str, object]]]:
+    """Return what is sent to pages that then say how much they would reach, and ask."""
+    client, session = Client.objects.order_by("pk").first(), RefreshToken.objects.order_by("-pk").first()
+    criteria = page("refreshtoken_end_by_criteria")
+    some = list(Client.objects.order_by("pk").values_list("pk", flat=True)[:100])
+    return {
+        "end those of a client?": (criteria, {"client": client.client_id}),
+        "end those of a user?": (criteria, {"user": session.user.get_username()}),
+        "end those that began before?": (criteria, {"issued_before": _days_ago(10)}),
+        "end those that are idle?": (criteria, {"idle_since": _days_ago(10)}),
+        "end all?": (criteria, {"everything": "on"}),
+        "disable 100 clients?": (
+            page("client_changelist"),
+            {"action": "disable", "_selected_action": some, "confirmed": ""},
+        ),
+    }
+
+
+def _days_ago(days: int) -> str:
+    return f"{timezone.localtime() - timedelta(days=days):%Y-%m-%dT%H:%M}"
 
 
 def main() -> None:
@@ -132,17 +183,27 @@ def main() -> None:
     browser.force_login(operator)
     print(f"{RefreshToken.objects.count():,} sessions, {SecurityEvent.objects.count():,} events")
     print(f"{'page':<38} {'ms':>6} {'statements':>11}")
-    for name, address in pages().items():
-        assert browser.get(address).status_code == 200, address
-        with CaptureQueriesContext(connection) as queries:
-            browser.get(address)
+    asked = {name: partial(browser.get, address) for name, address in pages().items()}
+    for name, (address, sent) in forms().items():
+        asked[name] = partial(browser.post, address, {"confirmed": "yes", **sent})
+    measured = sorted((measure(name, ask) for name, ask in asked.items()), reverse=True)
+    for took, statements, name in measured:
+        print(f"{name:<38} {took:>6.0f} {statements:>11}")
+
+
+def measure(name: str, ask: Callable[[], HttpResponse]) -> tuple[float, int, str]:
+    """Return the median in milliseconds, the number of statements, and the name."""
+    assert ask().status_code == 200, name
+    with CaptureQueriesContext(connection) as queries:
+        ask()
+        # Counted here, because the next request forgets them.
         statements = len(queries)
-        took = []
-        for _ in range(ROUNDS):
-            begin = time.perf_counter()
-            browser.get(address)
-            took.append(time.perf_counter() - begin)
-        print(f"{name:<38} {1_000 * statistics.median(took):>6.0f} {statements:>11}")
+    took = []
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        ask()
+        took.append(time.perf_counter() - begin)
+    return 1_000 * statistics.median(took), statements, name
 
 
 if __name__ == "__main__":
