@@ -7,10 +7,13 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.urls import reverse
+
+if TYPE_CHECKING:
+    from tests.browser.pages import Page
 
 PASSWORD = "correct horse battery staple"
 PHONE = {"width": 375, "height": 812}
@@ -27,6 +30,8 @@ def chromium() -> Iterator[Any]:
     if executable is None:
         pytest.fail("There is no chromium; install it with: apt-get install chromium")
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    # Themes of the admin have their fonts from other hosts, and a page would wait for those.
+    arguments.append("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1")
     with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
         # Playwright's synchronous interface runs an event loop in this thread, which the ORM would reject.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -74,16 +79,16 @@ def signed_in(page: Any, live_server: Any) -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def pages(live_server: Any) -> dict[str, str]:
-    """The addresses of the admin's pages, by name, on a site with rows."""
-    from tests.browser.pages import addresses, fill
+def pages(live_server: Any) -> dict[str, Page]:
+    """The admin's pages, by name, on a site with rows."""
+    from tests.browser.pages import admin_pages
+    from tests.browser.rows import fill
 
-    fill()
-    return addresses()
+    return admin_pages(fill())
 
 
 @pytest.fixture
-def console(signed_in: Callable[[str], Any], pages: dict[str, str]) -> Any:
+def console(signed_in: Callable[[str], Any], pages: dict[str, Page]) -> Any:
     """The browser of an operator who may do everything, on a site with rows."""
     from tests.factories import UserFactory
 

@@ -2,7 +2,7 @@
 
     python -m tests.browser.themed_site unfold PORT DATABASE
 
-Prints the addresses of the product's pages as JSON and then serves them.
+Prints the product's pages as JSON and then serves them.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ def main(theme: str, port: str, database: str) -> None:
 
     call_command("migrate", verbosity=0)
     from tests.browser.conftest import PASSWORD
-    from tests.browser.pages import addresses, fill
+    from tests.browser.pages import admin_pages
+    from tests.browser.rows import fill
     from tests.factories import UserFactory
 
-    fill()
+    token = fill()
     operator = UserFactory(username="operator", is_staff=True, is_superuser=True)
     operator.set_password(PASSWORD)
     operator.save()
-    print(json.dumps(addresses()), flush=True)
+    print(json.dumps(admin_pages(token)), flush=True)
     call_command("runserver", f"127.0.0.1:{port}", use_reloader=False, verbosity=0)
 
 

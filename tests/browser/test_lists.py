@@ -1,4 +1,4 @@
-"""How wide pages are: the columns that decide are on the screen, and nothing is cut off on a phone."""
+"""What fits into a list: the columns that decide are on the screen."""
 
 from __future__ import annotations
 
@@ -9,19 +9,6 @@ import pytest
 from tests.browser.conftest import DESKTOP
 from tests.browser.pages import LISTS
 from tests.operators import url
-
-# The names of the tools that cover a line of the title.
-TOOLS_OVER_TITLE = """() => {
-    const lines = [...document.querySelectorAll("#content > h1, #content > h2")].flatMap((title) => {
-        const range = document.createRange();
-        range.selectNodeContents(title);
-        return [...range.getClientRects()];
-    });
-    const covers = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
-    return [...document.querySelectorAll(".object-tools a")]
-        .filter((tool) => lines.some((line) => covers(tool.getBoundingClientRect(), line)))
-        .map((tool) => tool.textContent).join(", ");
-}"""
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -35,21 +22,6 @@ def test_no_list_is_wider_than_a_screen_of_1280_pixels(console):
                 "(box => [box.scrollWidth, box.clientWidth])(document.querySelector('.results'))"
             )
             assert needed <= there, f"{name} needs {needed} of {there} pixels at {width}"
-
-
-def test_no_page_scrolls_sideways_and_no_tool_lies_over_a_title(console, pages):
-    problems = []
-    for name, address in pages.items():
-        for width in (375, 768, 1024, 1280, 1680):
-            console.set_viewport_size({**DESKTOP, "width": width})
-            console.goto(address)
-            if (widest := console.evaluate("document.documentElement.scrollWidth")) > width:
-                problems.append(f"{name} is {widest} pixels wide on {width}")
-            # The page of a user is Django's.
-            if name != "user" and (over := console.evaluate(TOOLS_OVER_TITLE)):
-                problems.append(f"{over} lies over the title of {name} at {width}")
-
-    assert problems == []
 
 
 def test_a_filter_is_a_menu_above_the_list_that_opens_without_a_script(console):
