@@ -32,6 +32,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=2, help="how many operations are a group")
     parser.add_argument("--groups", type=int, help="a seeded sample of so many; without it, all")
     parser.add_argument("--only", metavar="WORDS", help="groups with an operation that has this in its name")
+    parser.add_argument("--isolation", nargs="+", metavar="LEVEL", help="only these levels")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="for each level of isolation")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--one", choices=URLS, help=argparse.SUPPRESS)
@@ -72,6 +73,8 @@ def _on(options: argparse.Namespace) -> list[dict[str, Any]]:
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     rows = []
     for level in LEVELS[connection.vendor]:
+        if options.isolation and level not in options.isolation:
+            continue
         with Campaign(level, size=options.at_once) as campaign:
             counts = campaign.try_all(groups, size, seconds=options.seconds, report=_say)
         rows.append(

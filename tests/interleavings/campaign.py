@@ -16,9 +16,13 @@ from django.db import connection
 from tests.interleavings import databases, invariants
 from tests.interleavings.exploring import Explorer, following
 from tests.interleavings.operations import JUST_NOW, OPERATIONS, Operation, fit_together
+from tests.interleavings.outcomes import outcome
 from tests.interleavings.reports import Reports, heard
 from tests.interleavings.scheduler import CRASHES, Choose, Crash, Run, Scheduler
 from tests.interleavings.world import Template, as_own, surroundings
+
+_REPORTED_EVERY = 25
+"""Groups."""
 
 Group = tuple[Operation, ...]
 """Operations that happen at once; a pair if nothing else is said."""
@@ -107,6 +111,8 @@ class Campaign:
                 names = " | ".join(operation.name for operation in group)
                 report(f"{names}: {dict(counts.found)} {counts.examples[:2]}")
             total.add(counts)
+            if total.groups % _REPORTED_EVERY == 0:
+                report(f"{total.groups} groups, {total.interleavings} orders, {total.crashes} crashes")
         return total
 
     def try_group(self, group: Group, size: Size) -> Counts:
@@ -134,6 +140,20 @@ class Campaign:
             self._run(group, counts, following(list(prefix)), crash)
         return counts
 
+    def outcomes(self, group: Group, *, leaves_out: bool) -> Counter[str]:
+        """Return how all orders of a group end, and how many end in that way."""
+        found = Counter[str]()
+        explorer = Explorer(readers_lock=self._isolation == "serializable", leaves_out=leaves_out)
+
+        def execute(choose: Choose) -> Run:
+            return self._run(
+                group, Counts(), choose, is_like_another=lambda: explorer.is_redundant, found=found
+            )
+
+        for _ in explorer.runs(execute, at_most=1_000_000):
+            pass
+        return found
+
     def _run(
         self,
         group: Group,
@@ -141,6 +161,7 @@ class Campaign:
         choose: Choose,
         crash: Crash | None = None,
         is_like_another: Callable[[], bool] = lambda: False,
+        found: Counter[str] | None = None,
     ) -> Run:
         rotated_ago = next((op.rotated_ago for op in group if op.rotated_ago is not None), JUST_NOW)
         world = self._template.restored(rotated_ago=rotated_ago)
@@ -152,6 +173,8 @@ class Campaign:
             return run
         counts.blocked += run.blocked
         facts = invariants.gather(world, group, run, self._reports.counted, handler, self._isolation)
+        if found is not None:
+            found[outcome(facts)] += 1
         for name, text in invariants.violations(facts):
             counts.violations += 1
             counts.found[name] += 1

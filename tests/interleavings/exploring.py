@@ -35,8 +35,15 @@ class _Node:
 class Explorer:
     """Goes through the orders of one group."""
 
-    def __init__(self, *, readers_lock: bool) -> None:
+    def __init__(self, *, readers_lock: bool, leaves_out: bool = True) -> None:
+        """Go through orders.
+
+        Args:
+            readers_lock: whether a transaction may be refused because of what it has read.
+            leaves_out: leave out orders that differ only in steps that can't affect each other.
+        """
         self._readers_lock = readers_lock
+        self._leaves_out = leaves_out
         self._path: list[_Node] = []
         self._depth = 0
         self.is_redundant = False
@@ -71,12 +78,14 @@ class Explorer:
                 self.is_redundant = True
                 return min(ready)
             node = _Node(ready, awake[0], asleep)
+            if not self._leaves_out:
+                node.wanted |= ready.keys()
             self._path.append(node)
         self._depth += 1
         return node.choice
 
     def _asleep(self, ready: dict[int, Step]) -> set[int]:
-        if not self._path:
+        if not self._path or not self._leaves_out:
             return set()
         before = self._path[-1]
         return {
