@@ -590,6 +590,23 @@ def test_sessions_in_another_database_follow_after_the_commit(web_client, user, 
     goes_on(web_client, token, refresh)
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_login_succeeds_though_the_other_database_is_unavailable(user, token, monkeypatch):
+    def refuse():
+        raise OperationalError("no route to host")
+
+    class Unavailable:
+        filter = staticmethod(lambda **conditions: Unavailable)
+        update = staticmethod(lambda **values: refuse())
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RefreshToken.objects, "using", lambda alias: Unavailable)
+        patched.setattr(password_upgrade, "write_database", lambda model: "elsewhere")
+        found = log_in(user)
+
+    assert found.password == fresh(user).password != user.password
+
+
 def test_no_repr_has_the_password():
     check = password_upgrade._Check(User(), RAW, "md5$…", True)
 
