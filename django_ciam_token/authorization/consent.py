@@ -83,7 +83,7 @@ def give_consent(*, client: Client, user: AbstractBaseUser, scope: tuple[str, ..
             return write() or attempt > 1
         except IntegrityError:
             # Another tab was first, and has left a row to add to, or there is nobody left to give it.
-            if not _are_here(client, user, using=using):
+            if not _are_here(client, user):
                 raise InvalidGrant(reason="user_or_client_deleted") from None
             raise LostRace from None
 
@@ -112,9 +112,9 @@ def list_consents(*, user: AbstractBaseUser) -> list[Consent]:
     return read_rows(rows.order_by("client__name", "pk"))
 
 
-def _are_here(client: Client, user: AbstractBaseUser, *, using: str) -> bool:
+def _are_here(client: Client, user: AbstractBaseUser) -> bool:
     models: tuple[type[Model], ...] = (Client, get_user_model())
     return all(
-        model._base_manager.using(using).filter(pk=row.pk).exists()
+        model._base_manager.using(write_database(model)).filter(pk=row.pk).exists()
         for model, row in zip(models, (client, user), strict=True)
     )

@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 
 from django_ciam_token.authorization import consent
+from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, Consent, RefreshToken
 from tests.authorization.conftest import assert_sent_back, press, url
 
@@ -22,8 +23,12 @@ def test_an_answer_is_refused_for_good_and_not_for_the_moment(signed_in, applica
         model.objects.all().delete()
         return True
 
+    asked = []
     monkeypatch.setattr(consent, "must_ask", must_ask)
+    monkeypatch.setattr(consent, "write_database", lambda model: asked.append(model) or write_database(model))
 
     assert_sent_back(press(signed_in, page, "allow"), "access_denied")
 
     assert Consent.objects.count() == RefreshToken.objects.count() == 0
+    # Users may have a database of their own.
+    assert {Client, get_user_model()} >= {*asked} - {Consent} >= {model}
