@@ -18,7 +18,8 @@ from tests.interleavings.exploring import Explorer, following
 from tests.interleavings.operations import JUST_NOW, OPERATIONS, Operation, fit_together
 from tests.interleavings.outcomes import outcome
 from tests.interleavings.reports import Reports, heard
-from tests.interleavings.scheduler import CRASHES, Choose, Crash, Run, Scheduler
+from tests.interleavings.scheduler import Choose, Run, Scheduler
+from tests.interleavings.workers import CRASHES, Crash
 from tests.interleavings.world import Template, as_own, surroundings
 
 _REPORTED_EVERY = 25
