@@ -97,14 +97,14 @@ class Explorer:
 
     def _note_races(self) -> None:
         for later, node in enumerate(self._path):
-            for earlier in reversed(self._path[:later]):
+            for earlier in self._path[:later]:
                 # Whoever had to wait there could not have gone first.
                 could_be_first = earlier.choice != node.choice and node.choice in earlier.ready
                 if could_be_first and not earlier.step.is_independent_of(
                     node.step, readers_lock=self._readers_lock
                 ):
+                    # Also where something between them depends on it: that may have had to wait, too.
                     earlier.wanted.add(node.choice)
-                    break
 
     def _go_back(self) -> bool:
         del self._path[self._depth :]

@@ -212,8 +212,10 @@ def _commits_after(run: Run, number: int, other: int) -> bool:
 def _commits_of_sessions(run: Run, number: int) -> list[int]:
     """Return where an operation committed what it wrote to sessions, and not only to the audit trail."""
     found, has_written = [], False
-    for at, (worker, step) in enumerate(run.trace):
-        if worker != number:
+    steps = [(at, step) for at, (worker, step) in enumerate(run.trace) if worker == number]
+    for own_number, (at, step) in enumerate(steps):
+        if own_number in run.failed.get(number, ()):
+            has_written = has_written and step.text not in ("COMMIT", "ROLLBACK")
             continue
         has_written = has_written or (step.text.startswith("UPDATE") and _SESSIONS in step.text)
         if step.text == "COMMIT" and has_written:

@@ -34,6 +34,8 @@ class Run:
     results: list[Any] = field(default_factory=list)
     ended_at: dict[int, int] = field(default_factory=dict)
     """How long the trace was when an operation ended, by worker."""
+    failed: dict[int, set[int]] = field(default_factory=dict)
+    """The steps of each worker that did not succeed, by their numbers among its own."""
     blocked: int = 0
     crash: Crash | None = None
     has_crashed: bool = False
@@ -71,6 +73,7 @@ class Scheduler:
                 run.trace.append((chosen, ready[chosen]))
                 self.workers[chosen].let_go()
         run.results = [worker.result for worker in self.workers]
+        run.failed = {worker.number: worker.failed for worker in self.workers}
         run.has_crashed = any(worker.has_crashed for worker in self.workers)
         return run
 

@@ -45,6 +45,8 @@ class Worker:
         self.step: Step | None = None
         self.result: Any = None
         self.count = 0
+        self.failed: set[int] = set()
+        """Which of its steps did not succeed, by number."""
         self.crash: Crash | None = None
         self.has_crashed = self.is_dead = False
         self.transaction = Transaction(isolation)
@@ -60,6 +62,7 @@ class Worker:
 
     def start(self, task: Callable[[], Any], crash: Crash | None) -> None:
         self.crash, self.count, self.has_crashed, self.is_dead = crash, 0, False, False
+        self.failed = set()
         self.state = RUNNING
         self._tasks.put(task)
 
@@ -172,11 +175,13 @@ class Worker:
         self._go.acquire()
         number, self.count = self.count, self.count + 1
         kind = self.crash.kind if self.crash is not None and self.crash.number == number else None
+        self.failed.add(number)
         if kind == CUT_BEFORE:
             self._cut(own)
             if own.vendor == "sqlite":
                 raise databases.lost()
         result = act()
+        self.failed.discard(number)
         self.transaction.note(step)
         if kind in (CUT_AFTER, DIED):
             self._cut(own)
