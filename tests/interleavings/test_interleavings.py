@@ -132,10 +132,15 @@ SMALL = (
 )
 
 
+# Where BEGIN takes the lock of the whole database, these have few as well.
+SMALL_ON_SQLITE = (("exchange a code", "exchange a code"),)
+
+
 def test_the_orders_that_are_left_out_end_like_one_that_is_tried():
+    pairs = SMALL + SMALL_ON_SQLITE if connection.vendor == "sqlite" else SMALL
     with Campaign(level_of_isolation()) as campaign:
-        for names in SMALL:
-            pair = (BY_NAME[names[0]], BY_NAME[names[1]])
+        for first, second in pairs:
+            pair = (BY_NAME[first], BY_NAME[second])
             tried = campaign.outcomes(pair, leaves_out=True)
             every = campaign.outcomes(pair, leaves_out=False)
 
