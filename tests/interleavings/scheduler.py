@@ -18,6 +18,7 @@ from tests.interleavings.steps import EVERYTHING, Step
 from tests.interleavings.workers import BLOCKED, IDLE, RUNNING, WAITING, Crash, Worker
 
 _PATIENCE = 20.0
+_LONGEST_PAUSE = 0.05
 
 Choose = Callable[[dict[int, Step]], int]
 
@@ -111,7 +112,8 @@ class Scheduler:
             run.ended_at.setdefault(worker.number, len(run.trace))
 
     def _wait_for_signs(self) -> None:
-        pause, waited = databases.LOOKS_AFTER[connection.vendor], 0.0
+        first = pause = databases.LOOKS_AFTER[connection.vendor]
+        waited = 0.0
         blocked: set[int] = set()
         while running := self._in_state(RUNNING):
             unsettled = [worker for worker in running if worker.number not in blocked]
@@ -119,8 +121,11 @@ class Scheduler:
             if not unsettled and self._in_state(WAITING):
                 return
             if self._changed.wait(pause):
+                pause = first
                 continue
             waited += pause
+            # A worker that opens a connection, or has no processor, takes a while without waiting for a lock.
+            pause = min(2 * pause, _LONGEST_PAUSE)
             if waited > _PATIENCE:
                 raise StuckError([(worker.state, worker.step) for worker in self.workers])
             blocked |= {
