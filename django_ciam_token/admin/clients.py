@@ -60,18 +60,23 @@ class ClientAdmin(
     inlines = (SecretInline,)
     change_form_template = "admin/django_ciam_token/client.html"
     fieldsets = (
-        (None, {"fields": ("name", "application_type", "client_id", "is_active", "scope")}),
         (
-            gettext_lazy("Signing in"),
+            None,
             {
                 "fields": (
+                    "name",
+                    "application_type",
+                    "client_id",
+                    "is_active",
                     "redirect_uris",
-                    "post_logout_redirect_uris",
                     "allowed_origins",
-                    "asks_consent",
-                    "requires_pkce",
+                    "scope",
                 )
             },
+        ),
+        (
+            gettext_lazy("Signing in and out"),
+            {"fields": ("post_logout_redirect_uris", "asks_consent", "requires_pkce")},
         ),
         (
             gettext_lazy("What else it may do"),

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Final
 
 from django.utils.formats import number_format
+from django.utils.timezone import get_default_timezone_name
 from django.utils.translation import gettext as _
 
 from django_ciam_token.admin.banner import Notice, notices
 from django_ciam_token.admin.charts import Chart, chart
 from django_ciam_token.admin.key_timeline import next_event
 from django_ciam_token.conf import ciam_settings
-from django_ciam_token.database.clock import utc_day
+from django_ciam_token.database.local_time import site_day
 from django_ciam_token.models import Client, EventType, SigningKey, SigningKeyState
 from django_ciam_token.monitoring.figures import (
     events_by_day,
@@ -63,6 +64,8 @@ class Overview:
     waiting: str
     """Sessions that ``purge_tokens`` would remove."""
     has_waiting: bool
+    zone: str
+    """The time zone whose days the charts show."""
 
 
 def overview(now: datetime) -> Overview:
@@ -92,12 +95,13 @@ def overview(now: datetime) -> Overview:
         key_event=_key_event(keys, now),
         waiting=_waiting(waiting, has_more=has_more),
         has_waiting=waiting > 0,
+        zone=get_default_timezone_name(),
     )
 
 
 def _charts(events: dict[EventType, list[int]], now: datetime) -> tuple[Chart, ...]:
     reuse, failed = _CHARTED
-    today = utc_day(now)
+    today = site_day(now)
     return (
         chart(_("Refreshes"), refreshes_by_day(days=DAYS, now=now), last_day=today),
         chart(_("Reuse detected"), events[reuse], last_day=today, is_bad=True),

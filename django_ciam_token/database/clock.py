@@ -1,14 +1,11 @@
-"""The database's clock, and days in UTC."""
+"""The database's clock."""
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from datetime import timezone as datetime_timezone
 from typing import Any
 
 from django.db.models import DateTimeField, Func
 from django.db.models.sql.compiler import SQLCompiler
-from django.utils.timezone import is_aware
 
 
 class DatabaseNow(Func):
@@ -33,8 +30,3 @@ class DatabaseNow(Func):
         """Use UTC, with milliseconds: SQLite's clock is no finer."""
         template = "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW')"
         return self.as_sql(compiler, connection, template=template, **extra)
-
-
-def utc_day(now: datetime) -> date:
-    """Return the day in UTC; a naive time is not converted."""
-    return now.astimezone(datetime_timezone.utc).date() if is_aware(now) else now.date()

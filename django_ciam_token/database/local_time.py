@@ -7,7 +7,7 @@ hours, but as one after it, up to an hour later. With time zones all of this is 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from django.utils.timezone import get_default_timezone, is_aware, localtime, make_aware
 
@@ -52,3 +52,19 @@ def local(stored: datetime) -> datetime:
     """Return an instant that was stored in the time zone in which people read it, with its offset."""
     # Without USE_TZ the database has what the clock of the site's zone shows.
     return localtime(stored) if is_aware(stored) else make_aware(stored, get_default_timezone())
+
+
+def site_day(now: datetime) -> date:
+    """Return the day that it is in the site's time zone."""
+    return now.astimezone(get_default_timezone()).date() if is_aware(now) else now.date()
+
+
+def beginning_of(day: date, *, aware: bool) -> datetime:
+    """Return the instant at which a day begins in the site's time zone.
+
+    Args:
+        day: the day.
+        aware: whether the site has ``USE_TZ``.
+    """
+    midnight = datetime(day.year, day.month, day.day)  # noqa: DTZ001
+    return make_aware(midnight, get_default_timezone()) if aware else midnight

@@ -7,7 +7,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class RefreshCount(models.Model):
-    """The refreshes of a day (UTC) that one shard has counted.
+    """The refreshes of a day, in the site's time zone, that one shard has counted.
 
     A refresh is not a security event and writes none. Each process counts in memory, and now and then adds
     its count to one of a few rows. There are several, so that processes seldom wait for each other.

@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
-from datetime import timezone as datetime_timezone
+from datetime import datetime, timedelta
 from typing import Final
 
-from django.db.models import Count, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import Case, Count, IntegerField, Sum, Value, When
 from django.utils.timezone import is_aware
 
-from django_ciam_token.database.clock import utc_day
+from django_ciam_token.database.local_time import beginning_of, site_day
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import EventType, RefreshCount, RefreshToken, SecurityEvent
 from django_ciam_token.monitoring.sampling import Part, rows_by_estimate, sample
@@ -89,13 +87,21 @@ def waiting_for_purge(*, now: datetime) -> tuple[int, bool]:
 
 
 def events_by_day(types: Sequence[EventType], *, days: int, now: datetime) -> dict[EventType, list[int]]:
-    """Return how many events of each type there were on each of the last days (UTC), oldest first."""
-    first, begin = _beginning(days, now)
-    events = SecurityEvent.objects.using(write_database(SecurityEvent))
-    # Several short scans of one index, and no time zone: MariaDB may have no time zone tables.
-    day = TruncDate("at", tzinfo=datetime_timezone.utc) if is_aware(now) else TruncDate("at")
+    """Return how many events of each type there were on each of the last days, oldest first.
+
+    Days are those of the site's time zone.
+    """
+    first = site_day(now) - timedelta(days=days - 1)
+    begins = [beginning_of(first + timedelta(days=number), aware=is_aware(now)) for number in range(days + 1)]
+    # Compared with instants, not cut off by the database: it may know no time zones, as MariaDB often does.
+    day = Case(
+        *(When(at__gte=begins[number], then=Value(number)) for number in reversed(range(days))),
+        output_field=IntegerField(),
+    )
+    # Several short scans of one index.
     rows = (
-        events.filter(event__in=types, at__gte=begin)
+        SecurityEvent.objects.using(write_database(SecurityEvent))
+        .filter(event__in=types, at__gte=begins[0], at__lt=begins[days])
         .order_by()
         .annotate(day=day)
         .values_list("event", "day")
@@ -103,14 +109,13 @@ def events_by_day(types: Sequence[EventType], *, days: int, now: datetime) -> di
     )
     found = {event_type: [0] * days for event_type in types}
     for event, on, number in rows:
-        if 0 <= (on - first).days < days:
-            found[EventType(event)][(on - first).days] += number
+        found[EventType(event)][on] += number
     return found
 
 
 def refreshes_by_day(*, days: int, now: datetime) -> list[int]:
-    """Return how many refreshes were counted on each of the last days (UTC), oldest first."""
-    first, _begin = _beginning(days, now)
+    """Return how many refreshes were counted on each of the last days of the site's zone, oldest first."""
+    first = site_day(now) - timedelta(days=days - 1)
     counts = RefreshCount.objects.using(write_database(RefreshCount))
     rows = counts.filter(day__gte=first).order_by().values_list("day").annotate(number=Sum("count"))
     found = [0] * days
@@ -118,9 +123,3 @@ def refreshes_by_day(*, days: int, now: datetime) -> list[int]:
         if (on - first).days < days:
             found[(on - first).days] = number
     return found
-
-
-def _beginning(days: int, now: datetime) -> tuple[date, datetime]:
-    first = utc_day(now) - timedelta(days=days - 1)
-    zone = datetime_timezone.utc if is_aware(now) else None
-    return first, datetime(first.year, first.month, first.day, tzinfo=zone)

@@ -22,8 +22,8 @@ from django.utils import timezone
 
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.age import Instant
-from django_ciam_token.database.clock import utc_day
 from django_ciam_token.database.forks import after_fork
+from django_ciam_token.database.local_time import site_day
 from django_ciam_token.database.patience import impatient
 from django_ciam_token.database.retry import mend
 from django_ciam_token.database.routing import write_database
@@ -60,7 +60,7 @@ class RefreshCounter:
         using = write_database(RefreshCount)
         tenant = tenant_key(using)
         with self._lock:
-            self._counted[tenant][utc_day(timezone.now())] += 1
+            self._counted[tenant][site_day(timezone.now())] += 1
             if not self._is_due(tenant):
                 return
             # Set before the write: while it lasts, other threads go on counting.

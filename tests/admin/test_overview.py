@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone as django_timezone
 
 from django_ciam_token.admin.overview import _written
-from django_ciam_token.database import clock
+from django_ciam_token.database import local_time
 from django_ciam_token.keys import signing_keys
 from django_ciam_token.models import EventType, RefreshCount, SecurityEvent, SigningKey
 from django_ciam_token.monitoring import figures
@@ -40,16 +40,16 @@ def test_the_overview_shows_live_sessions_by_client(operator):
 
 def test_the_overview_counts_refreshes_and_events_of_fourteen_days(operator):
     now = django_timezone.now()
-    RefreshCount.objects.create(day=clock.utc_day(now), shard=1, count=4_000)
-    RefreshCount.objects.create(day=clock.utc_day(now - DAY), shard=2, count=1)
-    RefreshCount.objects.create(day=clock.utc_day(now - 20 * DAY), shard=2, count=7)
+    RefreshCount.objects.create(day=local_time.site_day(now), shard=1, count=4_000)
+    RefreshCount.objects.create(day=local_time.site_day(now - DAY), shard=2, count=1)
+    RefreshCount.objects.create(day=local_time.site_day(now - 20 * DAY), shard=2, count=7)
     for at in (now, now - 3 * DAY, now - 30 * DAY):
         SecurityEvent.objects.create(event=EventType.REUSE_DETECTED, at=at)
 
     page = overview(operator)
 
-    assert '<p class="ciam-figure">4,001 <small>in 14 days, UTC</small></p>' in page
-    assert '<p class="ciam-figure">2 <small>in 14 days, UTC</small></p>' in page
+    assert '<p class="ciam-figure">4,001 <small>in 14 days, America/Chicago</small></p>' in page
+    assert '<p class="ciam-figure">2 <small>in 14 days, America/Chicago</small></p>' in page
 
 
 def test_the_overview_shows_the_next_change_of_a_key_and_what_waits_for_purging(operator):
@@ -105,8 +105,12 @@ def test_the_figures_need_the_permission_to_view_sessions():
     assert ciam_overview({"request": RequestFactory().get("/")}) == {"overview": None}
 
 
-def test_a_naive_time_is_taken_as_it_is():
-    assert clock.utc_day(datetime(2026, 3, 1, 23)) == datetime(2026, 3, 1).date()  # noqa: DTZ001
+def test_without_time_zones_a_day_is_what_the_sites_clock_shows():
+    midnight = datetime(2026, 3, 1)  # noqa: DTZ001
+    day = local_time.site_day(midnight + timedelta(hours=23))
+
+    assert day == midnight.date()
+    assert local_time.beginning_of(day, aware=False) == midnight
 
 
 def test_an_estimate_of_none_is_few():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.db import connection
@@ -52,15 +53,21 @@ def test_sessions_waiting_for_the_purge_are_counted_among_the_oldest(monkeypatch
     assert figures.waiting_for_purge(now=django_timezone.now()) == (1, True)
 
 
-def test_events_are_counted_by_day_in_utc():
-    for hours in (-24, 0, 11, 13, 24 * 13, 24 * 14):
-        SecurityEvent.objects.create(event=EventType.REUSE_DETECTED, at=NOW - timedelta(hours=hours))
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu", "America/Los_Angeles"])
+def test_events_are_counted_by_the_days_of_the_site(settings, zone):
+    settings.TIME_ZONE = zone
+    # On 8 March, clocks in Los Angeles go forward: that day has 23 hours.
+    midnights = [datetime(2026, 3, day, tzinfo=ZoneInfo(zone)) for day in (7, 8, 9, 10, 11)]
+    for midnight in midnights:
+        for seconds in (-1, 0):
+            at = midnight.astimezone(timezone.utc) + timedelta(seconds=seconds)
+            SecurityEvent.objects.create(event=EventType.REUSE_DETECTED, at=at)
     SecurityEvent.objects.create(event=EventType.ISSUED, at=NOW)
 
-    found = figures.events_by_day([EventType.REUSE_DETECTED, EventType.REPLAYED], days=14, now=NOW)
+    found = figures.events_by_day([EventType.REUSE_DETECTED, EventType.REPLAYED], days=4, now=NOW)
 
-    assert found[EventType.REUSE_DETECTED] == [1, *[0] * 11, 1, 2]
-    assert found[EventType.REPLAYED] == [0] * 14
+    assert found[EventType.REUSE_DETECTED] == [2, 2, 2, 2]
+    assert found[EventType.REPLAYED] == [0] * 4
 
 
 def test_refreshes_are_summed_over_shards_and_future_days_are_left_out():

@@ -41,6 +41,16 @@ def test_the_first_refresh_is_written_and_then_only_once_a_minute(counter, monke
     assert RefreshCount.objects.count() == 1
 
 
+@pytest.mark.parametrize(("zone", "day"), [("UTC", "2026-03-10"), ("Asia/Kathmandu", "2026-03-11")])
+def test_a_refresh_counts_on_the_day_that_it_is_at_the_site(counter, settings, time_machine, zone, day):
+    settings.TIME_ZONE = zone
+    time_machine.move_to("2026-03-10T20:00:00Z")
+
+    counter.add()
+
+    assert str(RefreshCount.objects.get().day) == day
+
+
 def test_a_refresh_is_counted(counter, web_client, first_tokens, refresh, django_capture_on_commit_callbacks):
     with django_capture_on_commit_callbacks(execute=True):
         assert refresh(web_client, first_tokens["refresh_token"]).status_code == 200
@@ -73,7 +83,7 @@ def test_when_the_database_is_unavailable_no_count_is_lost(counter, monkeypatch,
 
 
 def test_two_processes_may_begin_the_same_row_at_once(counter, monkeypatch):
-    day = refresh_counter.utc_day(refresh_counter.timezone.now())
+    day = refresh_counter.site_day(refresh_counter.timezone.now())
     RefreshCount.objects.create(day=day, shard=counter._shard, count=10)
     update = refresh_counter.RefreshCount._default_manager.get_queryset().__class__.update
     calls = []
