@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import django
@@ -18,10 +17,9 @@ from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.timezone import get_current_timezone_name, is_aware, localtime
+from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -62,11 +60,6 @@ UNCERTAIN: Final = gettext_lazy(
     "The database is temporarily unavailable. The change may have been made all the same: "
     "check before you try again."
 )
-
-
-def local_date(instant: datetime, format_name: str) -> str:
-    """Return an instant in the operator's language and time zone, in one of Django's formats."""
-    return date_format(localtime(instant) if is_aware(instant) else instant, format_name)
 
 
 def zone_in_words() -> str:

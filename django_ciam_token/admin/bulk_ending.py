@@ -18,8 +18,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_ciam_token.admin import blast_radius, session_ending
-from django_ciam_token.admin.base import Confirmation, TokenAdmin, is_confirmed, local_date, zone_in_words
+from django_ciam_token.admin import blast_radius, session_ending, times
+from django_ciam_token.admin.base import Confirmation, TokenAdmin, is_confirmed, zone_in_words
 from django_ciam_token.admin.event_filters import YEARS
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import Client, RefreshToken
@@ -196,14 +196,10 @@ def _written(criteria: SessionCriteria) -> list[str]:
     if criteria.user is not None:
         parts.append(_("user %(user)s") % {"user": user_name(criteria.user)})
     if criteria.issued_before is not None:
-        parts.append(_("started before %(date)s") % {"date": _date(criteria.issued_before)})
+        parts.append(_("started before %(date)s") % {"date": times.exact(criteria.issued_before)})
     if criteria.idle_since is not None:
-        parts.append(_("not refreshed since %(date)s") % {"date": _date(criteria.idle_since)})
+        parts.append(_("not refreshed since %(date)s") % {"date": times.exact(criteria.idle_since)})
     return parts or [_("all sessions of everybody")]
-
-
-def _date(at: datetime) -> str:
-    return local_date(at, "DATETIME_FORMAT")
 
 
 def _command(criteria: SessionCriteria) -> str:

@@ -22,6 +22,7 @@ from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client
+from django_ciam_token.sessions.criteria import SessionCriteria
 from django_ciam_token.sessions.user import user_name
 
 
@@ -138,6 +139,6 @@ def _texts(clients: list[int], *, on: bool) -> dict[str, Any]:
         "button": _("Yes, disable"),
         "details": [
             _("Refresh tokens don't work while their client is disabled. The sessions themselves are kept."),
-            *blast_radius.about_clients(clients),
+            *blast_radius.about(SessionCriteria(), clients=clients),
         ],
     }

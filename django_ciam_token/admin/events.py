@@ -9,6 +9,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -190,7 +191,10 @@ class SecurityEventAdmin(CsvExportMixin, ReadOnlyAdmin):
     ) -> HttpResponse:
         """Show the list, and say what a search without a result has searched."""
         is_searched = any(name in request.GET for name in event_filters.UNINDEXED)
-        context = {"searched": _what_is_searched(), "window": f"{WINDOW:,}" if is_searched else None}
+        context = {
+            "searched": _what_is_searched(),
+            "window": number_format(WINDOW, force_grouping=True) if is_searched else None,
+        }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
@@ -227,7 +231,8 @@ def _what_is_searched() -> list[str]:
         *search.what_of_users_and_clients(),
         gettext("people who did something"),
         gettext("addresses"),
-        gettext("all but session IDs only among the newest %(number)s events") % {"number": f"{WINDOW:,}"},
+        gettext("all but session IDs only among the newest %(number)s events")
+        % {"number": number_format(WINDOW, force_grouping=True)},
     ]
 
 

@@ -12,7 +12,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from django_ciam_token.admin.base import local_date, zone_in_words
+from django_ciam_token.admin import times
+from django_ciam_token.admin.base import zone_in_words
 from django_ciam_token.conf import SIGNING_ALGORITHMS, ciam_settings
 from django_ciam_token.keys.signing_keys import LONGEST_LEAD
 from django_ciam_token.models import SigningKey, SigningKeyState
@@ -70,10 +71,7 @@ class PlannedRotationForm(RotationForm):
         longest = self.now + LONGEST_LEAD
         if not shortest <= at <= longest:
             text = _("Choose a time between %(first)s and %(last)s")
-            dates = {
-                name: local_date(date, "DATETIME_FORMAT")
-                for name, date in (("first", shortest), ("last", longest))
-            }
+            dates = {name: times.exact(date) for name, date in (("first", shortest), ("last", longest))}
             raise ValidationError(text % dates)
         return at
 
@@ -89,7 +87,7 @@ def about_planned(keys: Iterable[SigningKey], now: datetime) -> list[str]:
         "the planned one never signs."
     )
     return [
-        text % {"kid": key.kid[:12], "date": local_date(key.active_at, "DATETIME_FORMAT")}
+        text % {"kid": key.kid[:12], "date": times.exact(key.active_at)}
         for key in keys
         if key.state(now) is SigningKeyState.PUBLISHED and key.retired_at is None
     ]

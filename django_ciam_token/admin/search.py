@@ -18,6 +18,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections
 from django.db.models import CharField, Q, QuerySet
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from django_ciam_token.admin import paging
@@ -134,7 +135,7 @@ def what_of_users_and_clients() -> list[str]:
     indexed, others, names = _columns(model)
     said = [_("client_ids"), _("names of applications")]
     said += [_("%(field)s of users") % {"field": field.verbose_name} for field in indexed]
-    window = {"number": f"{paging.WINDOW:,}"}
+    window = {"number": number_format(paging.WINDOW, force_grouping=True)}
     said += [
         _("%(field)s of the newest %(number)s users") % {"field": field.verbose_name, **window}
         for field in (*others, *names)

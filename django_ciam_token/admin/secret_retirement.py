@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_ciam_token.admin import times
-from django_ciam_token.admin.base import UNCERTAIN, Confirmation, TokenAdmin, is_confirmed, local_date
+from django_ciam_token.admin.base import UNCERTAIN, Confirmation, TokenAdmin, is_confirmed
 from django_ciam_token.caller import Caller
 from django_ciam_token.clients.secret_retirement import (
     OnlySecret,
@@ -117,11 +117,11 @@ def _retiring(client: Client, form: SecretChoiceForm, back: str) -> Confirmation
 def _described(secret: ClientSecret) -> str:
     parts = [
         f"…{secret.last_four}",
-        _("created %(date)s") % {"date": local_date(secret.created_at, "DATETIME_FORMAT")},
+        _("created %(date)s") % {"date": times.exact(secret.created_at)},
         _("never used")
         if secret.last_used_at is None
-        else _("last used %(date)s") % {"date": local_date(secret.last_used_at, "DATETIME_FORMAT")},
+        else _("last used %(date)s") % {"date": times.exact(secret.last_used_at)},
     ]
     if secret.expires_at is not None:
-        parts.append(_("ends %(date)s") % {"date": local_date(secret.expires_at, "DATETIME_FORMAT")})
+        parts.append(_("ends %(date)s") % {"date": times.exact(secret.expires_at)})
     return ", ".join(parts)

@@ -176,13 +176,13 @@ def page_of_user(request: HttpRequest, user: AbstractBaseUser, *, site: admin.Ad
 
 
 def _ending_selected(chosen: list[uuid.UUID], details: list[str], request: HttpRequest) -> Confirmation:
-    count = len(chosen)
+    count, sessions = len(chosen), RefreshToken.objects.filter(pk__in=chosen)
     question = ngettext("End %(count)d session?", "End %(count)d sessions?", count)
     hidden = [("action", "end_sessions"), *(("_selected_action", str(key)) for key in chosen)]
     return Confirmation(
         title=_("End sessions"),
         question=question % {"count": count},
-        details=[*details, *consequences()],
+        details=[*details, *blast_radius.about(SessionCriteria(among=sessions)), *consequences()],
         button=_("Yes, end them"),
         cancel_url=request.get_full_path(),
         hidden=hidden,

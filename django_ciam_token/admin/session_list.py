@@ -15,6 +15,7 @@ from django.contrib import admin
 from django.db.models import BigIntegerField, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -49,7 +50,8 @@ def what_is_searched() -> list[str]:
         _("session IDs and their beginning (%(number)d characters or more)")
         % {"number": search_terms.FEWEST_DIGITS},
         *search_terms.what_of_users_and_clients(),
-        _("addresses of the newest %(number)s sessions") % {"number": f"{WINDOW:,}"},
+        _("addresses of the newest %(number)s sessions")
+        % {"number": number_format(WINDOW, force_grouping=True)},
     ]
 
 

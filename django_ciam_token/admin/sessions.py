@@ -162,9 +162,9 @@ class RefreshTokenAdmin(FindByTokenMixin, BulkEndingMixin, SessionEndingMixin, C
         context = {
             "find_by_token_url": self.url("refreshtoken_find_by_token"),
             "bulk_url": self.bulk_url(request),
-            "most_shown": paging.MOST_SHOWN,
+            "most_shown": number_format(paging.MOST_SHOWN, force_grouping=True),
             "searched": session_list.what_is_searched(),
-            "window": paging.WINDOW if request.GET.get("state") else None,
+            "window": number_format(paging.WINDOW, force_grouping=True) if request.GET.get("state") else None,
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 

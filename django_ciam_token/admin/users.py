@@ -94,7 +94,7 @@ class SessionsOfUserMixin(_ModelAdmin):
         consents = Consent.objects.filter(user=user).select_related("client").order_by("-pk")[:_MOST]
         lines = ((self._url("consent_change", consent.pk), str(consent)) for consent in consents)
         listed = format_html_join("", '<li><a href="{}">{}</a></li>', lines)
-        return format_html("<ul>{}</ul>", listed) if listed else _("None.")
+        return format_html('<ul class="ciam-list">{}</ul>', listed) if listed else _("None.")
 
     def _url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:django_ciam_token_{name}", args=args, current_app=self.admin_site.name)

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from django.contrib.admin import site
 from django.contrib.admin.sites import NotRegistered
 from django.contrib.auth.models import Permission
+from django.contrib.staticfiles import finders
 from django.test import Client as Browser
 from django.test import RequestFactory
 from django.urls import reverse
@@ -112,3 +116,9 @@ def test_a_field_of_a_model_that_the_admin_does_not_have_shows_no_link(monkeypat
 
 def not_registered(model):
     raise NotRegistered
+
+
+def test_each_variable_of_the_admin_has_a_fallback_for_themes_without_it():
+    styles = Path(finders.find("django_ciam_token/admin.css")).read_text()
+
+    assert re.findall(r"var\(--(?!ciam-)[\w-]+\)", styles) == []

@@ -4,10 +4,11 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import OperationalError
 
-from django_ciam_token.admin import blast_radius
+from django_ciam_token.api import issue_tokens
 from django_ciam_token.database import retry
 from django_ciam_token.models import Client
-from tests.factories import ClientFactory
+from django_ciam_token.monitoring import reach
+from tests.factories import ClientFactory, UserFactory
 from tests.operators import url
 
 pytestmark = pytest.mark.django_db
@@ -44,6 +45,23 @@ def test_selected_clients_are_switched_after_confirmation(operator, action, is_a
     assert LogEntry.objects.count() == 2
 
 
+@pytest.mark.parametrize("is_large", [False, True])
+def test_the_question_says_how_many_sessions_of_how_many_users_stop(operator, monkeypatch, is_large):
+    if is_large:
+        monkeypatch.setattr(reach, "EXACT_UP_TO", 1)
+        monkeypatch.setattr(reach, "SAMPLE", 1_000)
+    selected, user = [ClientFactory(name=name) for name in ("Portal", "Shop")], UserFactory()
+    for client in (*selected, selected[0], ClientFactory(name="Other")):
+        issue_tokens(client=client, user=user)
+    form = {"action": "disable", "_selected_action": [client.pk for client in selected]}
+
+    page = operator.post(url(LIST), form).content.decode()
+
+    number, users = ("about 3", "at least 1") if is_large else ("3", "1")
+    assert f"Live sessions: {number}. Users: {users}." in page
+    assert "Clients: Portal (2), Shop (1)." in page
+
+
 def test_a_switch_during_a_database_failure_is_reported(operator, web_client, monkeypatch):
     def fail(*args, **kwargs):
         raise OperationalError("gone")
@@ -62,7 +80,7 @@ def test_a_client_can_be_disabled_although_its_sessions_can_not_be_counted(opera
     def fail(*args, **kwargs):
         raise OperationalError("canceling statement due to statement timeout")
 
-    monkeypatch.setattr(blast_radius, "session_figures", fail)
+    monkeypatch.setattr("django_ciam_token.monitoring.reach.live_sessions", fail)
     monkeypatch.setattr(retry.time, "sleep", lambda seconds: None)
 
     page = operator.get(url("client_switch", web_client.pk)).content.decode()

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from django_ciam_token.admin import key_forms
+from django_ciam_token.admin import key_forms, times
 from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import EventType, SecurityEvent, SigningKey, SigningKeyState
 from tests.operators import url
@@ -64,7 +64,7 @@ def test_a_rotation_says_that_it_takes_the_place_of_a_planned_one(operator, name
 
     page = operator.get(url(name)).content.decode()
 
-    assert f"Key {key.kid[:12]} is planned to sign from" in page
+    assert f"Key {key.kid[:12]} is planned to sign from {times.exact(key.active_at)}. If" in page
 
 
 def test_a_rotation_in_between_takes_its_place(operator):

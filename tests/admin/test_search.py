@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection, models
 from django.test.utils import CaptureQueriesContext
+from django.utils import translation
 
 from django_ciam_token.admin import paging, search
 from django_ciam_token.api import issue_tokens
@@ -109,6 +110,16 @@ def test_an_empty_result_says_what_was_searched(operator, page):
     assert "<li>email address of the newest 50,000 users</li>" in text
     assert "<li>client_ids</li>" in text
     assert "Search without filters" not in text
+
+
+@pytest.mark.parametrize(("language", "number"), [("en", "50,000"), ("de", "50.000")])
+def test_how_many_were_searched_is_written_as_the_language_does(operator, language, number):
+    with translation.override(language):
+        text = operator.get(url(SESSIONS), {"q": "nobody", "state": "live"}).content.decode()
+
+    # The filter by state, addresses, and three columns of users.
+    assert text.count(number) >= 5
+    assert "50000" not in text
 
 
 def test_an_empty_result_offers_the_search_without_filters(operator, session):

@@ -40,6 +40,17 @@ def test_a_session_is_ended_after_confirmation(operator, session, django_capture
     assert "had already been ended" in again.content.decode()
 
 
+def test_the_question_about_selected_sessions_says_whose_they_are(operator, web_client, user):
+    for _ in range(2):
+        issue_tokens(client=web_client, user=user)
+    chosen = [session.pk for session in RefreshToken.objects.all()]
+
+    page = operator.post(url(LIST), {"action": "end_sessions", "_selected_action": chosen}).content.decode()
+
+    assert "Live sessions: 2. Users: 1." in page
+    assert f"Clients: {web_client.name} (2)." in page
+
+
 def test_selected_sessions_are_ended_after_confirmation(operator, web_client):
     for _ in range(3):
         issue_tokens(client=web_client, user=UserFactory())

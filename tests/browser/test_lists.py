@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.browser.conftest import DESKTOP
+from tests.browser.conftest import DESKTOP, PHONE
 from tests.browser.pages import LISTS
 from tests.operators import url
 
@@ -22,6 +22,15 @@ def test_no_list_is_wider_than_a_screen_of_1280_pixels(console):
                 "(box => [box.scrollWidth, box.clientWidth])(document.querySelector('.results'))"
             )
             assert needed <= there, f"{name} needs {needed} of {there} pixels at {width}"
+
+
+def test_no_column_is_as_narrow_as_a_letter_on_a_phone(console):
+    console.set_viewport_size(PHONE)
+    for name in LISTS:
+        console.goto(url(name))
+        rows = "[...document.querySelectorAll('#result_list tbody tr')]"
+        tallest = console.evaluate(f"Math.max(...{rows}.map((row) => row.clientHeight))")
+        assert tallest <= 130, f"a row of {name} is {tallest} pixels high"
 
 
 def test_a_filter_is_a_menu_above_the_list_that_opens_without_a_script(console):

@@ -90,7 +90,11 @@ def test_sessions_are_ended_by_criteria(page, shoot):
     page.get_by_role("button", name="Show what would end").click()
     page.get_by_text("Live sessions: 3. Users: 3.").wait_for()
     shoot(page, "end-by-criteria-preview")
-    page.get_by_label("I have read the numbers").check()
+    understood = page.get_by_label("I have read the numbers")
+    box, words = (part.bounding_box() for part in (understood, page.get_by_text("I have read the numbers")))
+    assert box["x"] < words["x"] < box["x"] + 40
+    assert abs(box["y"] - words["y"]) < 10
+    understood.check()
     page.get_by_role("button", name="Yes, end them all").click()
 
     page.get_by_text("3 sessions were ended.").wait_for()

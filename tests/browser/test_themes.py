@@ -36,6 +36,11 @@ BROKEN = """() => {
     for (const hidden of document.querySelectorAll(".ciam-hidden")) {
         if (hidden.getBoundingClientRect().width > 1) problems.push("shown: " + hidden.textContent);
     }
+    for (const menu of document.querySelectorAll(".ciam-filter > :not(summary)")) {
+        const style = getComputedStyle(menu);
+        if (style.backgroundColor === clear) problems.push("see-through menu");
+        if (style.borderTopStyle === "none") problems.push("menu without a frame");
+    }
     const title = document.querySelector(".ciam-content > h1.ciam-title");
     if (document.querySelector(".ciam-content") && !(title && drawn(title))) problems.push("no title");
     const tools = [...document.querySelectorAll(".ciam-tool > a")].filter(drawn);
