@@ -8,18 +8,18 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from django_ciam_token.admin import cells, paging, search, session_list, times
+from django_ciam_token.admin import blast_radius, cells, paging, search, session_list, times
 from django_ciam_token.admin.base import UNCERTAIN, Confirmation, ReadOnlyAdmin, is_confirmed
 from django_ciam_token.admin.session_ending import page_of_user
 from django_ciam_token.caller import Caller
 from django_ciam_token.errors import TemporarilyUnavailable
-from django_ciam_token.models import Consent
+from django_ciam_token.models import Consent, RefreshToken
 from django_ciam_token.sessions.consents import withdraw_consent
 from django_ciam_token.sessions.criteria import SessionCriteria, select_sessions
 from django_ciam_token.sessions.user import user_name
@@ -145,7 +145,7 @@ class ConsentAdmin(ReadOnlyAdmin):
             Confirmation(
                 title=_("Withdraw"),
                 question=question % {"count": len(consents)},
-                details=[*details, _consequence()],
+                details=[*details, *_sessions_of(consents), _consequence()],
                 button=_("Yes, withdraw"),
                 cancel_url=request.get_full_path(),
                 hidden=hidden,
@@ -194,6 +194,15 @@ def _withdrawing(consent: Consent, back: str) -> Confirmation:
         cancel_url=back,
         trail=[(back, str(consent))],
     )
+
+
+def _sessions_of(consents: list[Consent]) -> list[str]:
+    """Say how many sessions end, and whose."""
+    chosen = Consent.objects.filter(pk__in=[consent.pk for consent in consents])
+    same = chosen.filter(user=OuterRef("user"), client=OuterRef("client"))
+    # Found by their users, of whom there are at most as many as one form can hold.
+    sessions = RefreshToken.objects.filter(Exists(same), user__in=[consent.user_id for consent in consents])
+    return blast_radius.about(SessionCriteria(among=sessions))
 
 
 def _consequence() -> str:

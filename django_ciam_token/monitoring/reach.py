@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count
 
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
@@ -64,15 +64,13 @@ def _reach(criteria: SessionCriteria, now: datetime, clients: Collection[int] | 
     return Reach(sum(figures.values()), len(users), dict(figures), is_estimate=True)
 
 
-def _counted(live: QuerySet[RefreshToken]) -> Reach:
+def _counted(live: Any) -> Reach:
     by_client: Iterable[tuple[int, int]] = live.values_list("client").annotate(number=Count("pk"))
     clients = dict(by_client)
     users = live.aggregate(number=Count("user", distinct=True))["number"]
     return Reach(sum(clients.values()), users, clients)
 
 
-def _live(
-    criteria: SessionCriteria, now: datetime, clients: Collection[int] | None
-) -> QuerySet[RefreshToken]:
+def _live(criteria: SessionCriteria, now: datetime, clients: Collection[int] | None) -> Any:
     live = live_sessions(criteria, ended_before=now).exclude(nonce=NOT_EXCHANGED).order_by()
     return live if clients is None else live.filter(client__in=clients)

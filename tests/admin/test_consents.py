@@ -83,8 +83,13 @@ def test_one_is_withdrawn_after_confirmation(user, consent):
 def test_selected_ones_are_withdrawn_after_confirmation(operator, user, consent, other):
     kept = Consent.objects.create(client=other.client, user=user, scope="openid")
     form = {"action": "withdraw", "_selected_action": [consent.pk, other.pk]}
+    issue_tokens(client=other.client, user=other.user)
+    # Of two users: consents and clients that belong together.
+    issue_tokens(client=consent.client, user=other.user)
 
-    assert "Withdraw 2 consents" in operator.post(url(LIST), form).content.decode()
+    question = operator.post(url(LIST), form).content.decode()
+    assert "Withdraw 2 consents" in question
+    assert "Live sessions: 2. Users: 2." in question
     assert Consent.objects.count() == 3
     done = operator.post(url(LIST), {**form, "confirmed": "yes"}, follow=True)
 

@@ -1,10 +1,11 @@
-"""What fits into a list: the columns that decide are on the screen."""
+"""What fits: the columns of a list that decide are on the screen, and labels on a line."""
 
 from __future__ import annotations
 
 import re
 
 import pytest
+from django.urls import reverse
 
 from tests.browser.conftest import DESKTOP, PHONE
 from tests.browser.pages import LISTS
@@ -22,6 +23,14 @@ def test_no_list_is_wider_than_a_screen_of_1280_pixels(console):
                 "(box => [box.scrollWidth, box.clientWidth])(document.querySelector('.results'))"
             )
             assert needed <= there, f"{name} needs {needed} of {there} pixels at {width}"
+
+
+@pytest.mark.parametrize("width", [768, 1280])
+def test_the_overview_uses_the_width_of_the_screen(console, width):
+    console.set_viewport_size({**DESKTOP, "width": width})
+    console.goto(reverse("admin:app_list", args=["django_ciam_token"]))
+
+    assert console.locator(".ciam-overview").bounding_box()["width"] > 0.85 * width
 
 
 def test_no_column_is_as_narrow_as_a_letter_on_a_phone(console):
@@ -58,3 +67,10 @@ def test_times_in_a_list_have_seconds_and_a_zone_in_their_tooltip(console):
 
     assert re.fullmatch(r"now|\d+ s ago", time.inner_text())
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?:UTC|[+-]\d\d:\d\d)", time.get_attribute("title"))
+
+
+def test_the_label_of_a_choice_stays_on_one_line(console):
+    console.goto(url("client_add"))
+
+    for label in ("email: Read your email address", "May use client credentials"):
+        assert console.locator("label").filter(has_text=label).bounding_box()["height"] < 30, label
