@@ -105,6 +105,20 @@ def test_the_compiled_catalogue_is_up_to_date(language):
             assert compiled.gettext(first) == message.string
 
 
+@pytest.mark.parametrize(("language", "folder"), [("de", "de"), ("zh-hans", "zh_Hans")])
+def test_no_string_stays_english_because_django_has_the_same_one(language, folder):
+    with translation.override(language):
+        english = [
+            message.id
+            for message in catalogue(folder)
+            if message.id
+            and not isinstance(message.id, tuple)
+            and message.string != message.id == translation.gettext(message.id)
+        ]
+
+    assert english == []
+
+
 @pytest.mark.parametrize(
     ("language", "text"), [("de", "Überall abmelden"), ("zh-hans", "在所有设备上退出登录")]
 )

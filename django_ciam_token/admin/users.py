@@ -11,12 +11,13 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from django_ciam_token.admin import user_sessions
 from django_ciam_token.admin.base import TokenAdmin
-from django_ciam_token.models import Consent
+from django_ciam_token.models import Consent, RefreshToken
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -61,7 +62,9 @@ class SessionsOfUserMixin(_ModelAdmin):
         fieldsets = [(title, _without(options, set(_FIELDS) - set(allowed))) for title, options in fieldsets]
         shown = flatten_fieldsets(fieldsets)
         fields = [name for name in allowed if name not in shown]
-        return [(gettext_lazy("Sessions"), {"fields": fields}), *fieldsets] if fields else fieldsets
+        # Not the word "Sessions": django.contrib.sessions has it too, and does not translate it into German.
+        title = capfirst(str(RefreshToken._meta.verbose_name_plural))
+        return [(title, {"fields": fields}), *fieldsets] if fields else fieldsets
 
     def _fields_of_sessions(self, request: HttpRequest, user: Any) -> tuple[str, ...]:
         if user is None:

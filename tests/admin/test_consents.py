@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from django_ciam_token.admin import consents
+from django_ciam_token.api import issue_tokens
 from django_ciam_token.models import Client, Consent, SecurityEvent
 from tests.factories import ClientFactory, UserFactory, live_ids, make_session
 from tests.operators import browser_of, refuse, url
@@ -84,12 +85,12 @@ def test_selected_ones_are_withdrawn_after_confirmation(operator, user, consent,
     kept = Consent.objects.create(client=other.client, user=user, scope="openid")
     form = {"action": "withdraw", "_selected_action": [consent.pk, other.pk]}
     issue_tokens(client=other.client, user=other.user)
-    # Of two users: consents and clients that belong together.
+    # Another application, which this user allowed nothing.
     issue_tokens(client=consent.client, user=other.user)
 
     question = operator.post(url(LIST), form).content.decode()
     assert "Withdraw 2 consents" in question
-    assert "Live sessions: 2. Users: 2." in question
+    assert "Live sessions: 1. Users: 1." in question
     assert Consent.objects.count() == 3
     done = operator.post(url(LIST), {**form, "confirmed": "yes"}, follow=True)
 

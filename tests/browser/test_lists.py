@@ -14,7 +14,9 @@ from tests.operators import url
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
-def test_no_list_is_wider_than_a_screen_of_1280_pixels(console):
+@pytest.mark.parametrize("language", ["en", "de", "zh-hans"])
+def test_no_list_is_wider_than_a_screen_of_1280_pixels(settings, console, language):
+    settings.LANGUAGE_CODE = language
     for name in LISTS:
         for width in (1280, 1680):
             console.set_viewport_size({**DESKTOP, "width": width})
