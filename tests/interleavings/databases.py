@@ -42,6 +42,11 @@ def session_number(worker: Any) -> int | None:
     return driver.info.backend_pid if worker.vendor == "postgresql" else driver.thread_id()
 
 
+def is_in_transaction(worker: Any) -> bool:
+    """Tell whether a transaction of SQLite is open; servers end theirs, whatever comes of a COMMIT."""
+    return worker.vendor == "sqlite" and worker.connection is not None and worker.connection.in_transaction
+
+
 def is_waiting_for_lock(number: int | None) -> bool:
     """Ask the server whether a connection waits for a lock; called in the main thread."""
     if number is None:

@@ -154,7 +154,9 @@ class Worker:
         try:
             return self._boundary(own, self.transaction.end(text), act)
         finally:
-            self.transaction.finish()
+            # On SQLite a refused COMMIT leaves the transaction open, and others wait for its ROLLBACK.
+            if not databases.is_in_transaction(own):
+                self.transaction.finish()
 
     def _autocommit(self, own: Any, act: Callable[[bool], Any], autocommit: bool) -> Any:
         # To PostgreSQL the driver sends BEGIN with the first statement, and to SQLite it is one.
