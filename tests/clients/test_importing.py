@@ -76,6 +76,14 @@ def test_a_client_keeps_what_else_it_had():
     assert client.requires_pkce
 
 
+def test_what_another_package_does_not_say_of_a_client_is_as_with_a_new_one():
+    client = import_client(foreign()).client
+
+    new = Client()
+    names = ("asks_consent", "requires_pkce", "may_use_client_credentials", "refresh_tokens_enabled")
+    assert {name: getattr(client, name) for name in names} == {name: getattr(new, name) for name in names}
+
+
 def test_what_could_not_be_kept_is_said():
     imported = import_client(
         foreign(redirect_uris=("https://*.example.com",), secret=Concealed("no hash"), name="")

@@ -106,6 +106,17 @@ def test_a_connection_that_the_server_has_dropped_is_replaced():
     assert retry(lambda _: Client.objects.get().name, using="default") == "before"
 
 
+@pytest.mark.parametrize(("error", "looks"), [(OperationalError("gone"), 2), (LostRace(), 0)])
+def test_after_each_refusal_the_connection_is_looked_at(monkeypatch, error, looks):
+    seen = []
+    monkeypatch.setattr(connection, "close_if_unusable_or_obsolete", lambda: seen.append(1))
+    operation, _ = failing(error, times=2)
+
+    assert retry(operation, using="default") == "done"
+
+    assert len(seen) == looks
+
+
 def test_a_connection_that_can_not_be_closed_does_not_stop_the_retry(monkeypatch):
     def fail():
         raise OperationalError(2006, "")

@@ -599,12 +599,18 @@ def test_a_login_succeeds_though_the_other_database_is_unavailable(user, token, 
         filter = staticmethod(lambda **conditions: Unavailable)
         update = staticmethod(lambda **values: refuse())
 
+    asked = []
     with monkeypatch.context() as patched:
+        later = transaction.on_commit
+        patched.setattr(
+            password_upgrade.transaction, "on_commit", lambda *a, **b: asked.append(b) or later(*a, **b)
+        )
         patched.setattr(RefreshToken.objects, "using", lambda alias: Unavailable)
         patched.setattr(password_upgrade, "write_database", lambda model: "elsewhere")
         found = log_in(user)
 
     assert found.password == fresh(user).password != user.password
+    assert asked == [{"using": "default", "robust": True}]
 
 
 def test_no_repr_has_the_password():

@@ -382,3 +382,7 @@ def test_no_repr_shows_a_token():
         f"IssuedTokens(signed=SignedTokens(scope=('openid', 'profile'), issued_at={at(0.25)!r}, "
         f"expires_at={IAT + 300}))"
     )
+
+
+def test_no_repr_has_the_nonce():
+    assert "n-0S6_WzA2Mj" not in repr(subject(nonce="n-0S6_WzA2Mj"))

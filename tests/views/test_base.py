@@ -127,6 +127,8 @@ def test_an_error_while_an_answer_is_made_is_the_json_answer_too(form, traces, u
 
     assert_error(response, 500, "server_error")
     assert any("Internal error at" in line for line in traces.logged)
+    # It is reported once, with its traceback, and not as a request that was refused.
+    assert not any("request_refused" in line for line in traces.logged)
     with pytest.raises((RuntimeError, TypeError)):
         # It reaches error trackers.
         Browser().post(url, urlencode({**form, "refresh_token": "x"}), content_type=FORM)

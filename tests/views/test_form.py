@@ -134,7 +134,10 @@ def test_the_charset_utf_8_may_be_named(content_type):
     assert parse(b"a=1", content_type=content_type) == {"a": "1"}
 
 
-@pytest.mark.parametrize("charset", ["ISO-8859-1", "us-ascii", "windows-1252"])
+@pytest.mark.parametrize(
+    "charset",
+    ["us-ascii", "ascii", "ISO-8859-1", "iso8859-1", "latin1", "iso-8859-15", "windows-1252", "cp1252"],
+)
 def test_a_charset_that_is_like_utf_8_for_this_form_may_be_named(charset):
     assert parse(b"a=1&b=%2B", content_type=f"{FORM}; charset={charset}") == {"a": "1", "b": "+"}
 
