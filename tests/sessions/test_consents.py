@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db.models import QuerySet
 
 from django_ciam_token import signals
 from django_ciam_token.models import Consent, RefreshToken, SecurityEvent
@@ -82,3 +83,17 @@ def test_it_is_reported_once_after_a_commit_whose_outcome_was_unknown(client, us
 
     signals.consent_withdrawn.disconnect(hear)
     assert heard == [("openid", "email")]
+
+
+def test_what_somebody_else_has_withdrawn_meanwhile_is_not_reported_again(client, user, consent, monkeypatch):
+    delete = QuerySet.delete
+
+    def late(rows):
+        if rows.model is Consent:
+            delete(Consent.objects.all())
+        return delete(rows)
+
+    monkeypatch.setattr(QuerySet, "delete", late)
+
+    assert withdraw_consent(user=user, client=client) is False
+    assert not SecurityEvent.objects.filter(event="consent_withdrawn").exists()

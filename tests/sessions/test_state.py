@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from django_ciam_token.models import Client, RefreshToken, SessionState
+from django_ciam_token.sessions.listing import list_sessions
 from django_ciam_token.sessions.state import Obstacle, state_of
 from tests.operators import url
 
@@ -58,10 +59,12 @@ def test_a_session_is_blocked_exactly_if_its_refresh_is_refused(
     session, web_client, first_tokens, refresh, obstacle, block
 ):
     assert state_now() == (SessionState.LIVE, None)
+    assert [listed.obstacle for listed in list_sessions()] == [None]
 
     block(session)
 
     assert state_now() == (SessionState.BLOCKED, obstacle)
+    assert [listed.obstacle for listed in list_sessions()] == [obstacle]
     assert refresh(web_client, first_tokens["refresh_token"]).status_code in (400, 401)
 
 

@@ -149,9 +149,12 @@ def test_an_error_report_of_django_holds_no_secret(form, settings):
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "ACCESS_TOKEN_CLAIMS": explode}
     reports = []
 
-    def report(request, **kwargs):
+    senders = []
+
+    def report(sender, request, **kwargs):
         import sys
 
+        senders.append(sender)
         reports.append(ExceptionReporter(request, *sys.exc_info(), is_email=True).get_traceback_html())
 
     got_request_exception.connect(report)
@@ -160,6 +163,7 @@ def test_an_error_report_of_django_holds_no_secret(form, settings):
     finally:
         got_request_exception.disconnect(report)
 
+    assert senders == [TokenView]
     assert "a hook of the site failed" in reports[0]
     assert form["refresh_token"] not in reports[0]
     assert form["client_secret"] not in reports[0]
@@ -270,10 +274,11 @@ def test_a_subclass_may_look_at_the_request_before_and_after(form, web_client):
 
 
 @override_settings(ROOT_URLCONF="tests.views.test_base")
-def test_a_subclass_sees_only_forms_too(form):
+def test_a_subclass_sees_only_forms_too(form, traces):
     response = Browser().post("/watched", form, content_type="application/json")
 
     assert_error(response, 415, "invalid_request", description="send a form")
+    assert any("'reason': 'not_a_form'" in line for line in traces.logged)
 
 
 @override_settings(
