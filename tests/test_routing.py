@@ -11,8 +11,16 @@ from django.db import connections
 from django.test import Client as Browser
 from rest_framework.test import APIRequestFactory
 
-from django_ciam_token.api import RevocationReason, issue_tokens, list_sessions, revoke_sessions
+from django_ciam_token.api import (
+    RevocationReason,
+    issue_tokens,
+    list_sessions,
+    revoke_sessions,
+    rotate_client_secret,
+)
 from django_ciam_token.checks import check_settings
+from django_ciam_token.clients import secret_retirement
+from django_ciam_token.clients.secret_retirement import live_secrets, retire_client_secret
 from django_ciam_token.integrations import cors_headers
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.resource_server import AccessTokenAuthentication
@@ -85,6 +93,15 @@ def test_first_tokens_for_a_client_and_a_user_that_were_read_from_a_replica(web_
     assert (session.client_id, session.user_id) == (web_client.pk, user.pk)
     assert tokens["refresh_token"]
     assert Client.objects.using("default").get().client_id == web_client.client_id
+
+
+def test_whether_a_secret_was_retired_is_not_read_from_a_replica(web_client, dead_replica, monkeypatch):
+    rotate_client_secret(web_client)
+    chosen = live_secrets(web_client)[1]
+    # The COMMIT of the first attempt was not confirmed.
+    monkeypatch.setattr(secret_retirement, "retry", lambda write, *, using: (write(1), write(2))[1])
+
+    assert retire_client_secret(web_client, chosen.pk) == chosen
 
 
 class Split:

@@ -84,6 +84,15 @@ def test_what_another_package_does_not_say_of_a_client_is_as_with_a_new_one():
     assert {name: getattr(client, name) for name in names} == {name: getattr(new, name) for name in names}
 
 
+@pytest.mark.parametrize(
+    ("kind", "kept"), [(ApplicationType.MOBILE, "com.example.portal:/cb"), (ApplicationType.WEB, "")]
+)
+def test_a_redirect_uri_is_kept_by_the_types_that_may_have_it(kind, kept):
+    client = import_client(foreign(application_type=kind, redirect_uris=("com.example.portal:/cb",))).client
+
+    assert client.redirect_uris == kept
+
+
 def test_what_could_not_be_kept_is_said():
     imported = import_client(
         foreign(redirect_uris=("https://*.example.com",), secret=Concealed("no hash"), name="")
