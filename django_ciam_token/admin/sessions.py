@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy
 
 from django_ciam_token.admin import (
@@ -201,11 +202,19 @@ class RefreshTokenAdmin(FindByTokenMixin, BulkEndingMixin, SessionEndingMixin, C
                     if may_end and session.user_id is not None
                     else None
                 ),
+                "of_user_url": self._of_user_url(session),
                 "user_url": (
                     page_of_user(request, session.user, site=self.admin_site) if session.user else None
                 ),
             }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    def _of_user_url(self, session: RefreshToken) -> str | None:
+        """Return the address of all sessions of the same user: their own page may not show them."""
+        if session.user is None:
+            return None
+        key = f"user__{session.user._meta.pk.name}__exact"
+        return f"{self.url('refreshtoken_changelist')}?{urlencode({key: str(session.user_id)})}"
 
     def _timeline(
         self, request: HttpRequest, session: RefreshToken

@@ -175,3 +175,23 @@ def test_the_sessions_are_at_the_top_of_the_page(operator, user, session):
 
     assert page.index("ciam-sessions") < page.index('name="username"')
     assert "django_ciam_token/admin.css" in page
+
+
+def test_a_session_leads_to_all_of_its_users_whatever_user_admin_the_site_has(operator, user, session):
+    mine = {make_session(ClientFactory(), user).pk, session.pk}
+    make_session(ClientFactory(), UserFactory())
+    page = operator.get(url("refreshtoken_change", session.pk)).content.decode()
+
+    address = re.search('href="([^"]+)">All sessions of this user<', page)[1]
+    shown = operator.get(address).context["cl"].result_list
+
+    assert {row.pk for row in shown} == mine
+
+
+def test_a_machines_session_has_no_user_whose_sessions_to_show(operator):
+    session = make_session(ClientFactory(application_type="m2m"))
+
+    assert (
+        "All sessions of this user"
+        not in operator.get(url("refreshtoken_change", session.pk)).content.decode()
+    )
