@@ -21,7 +21,9 @@ from django_ciam_token.api import (
 from django_ciam_token.checks import check_settings
 from django_ciam_token.clients import secret_retirement
 from django_ciam_token.clients.secret_retirement import live_secrets, retire_client_secret
+from django_ciam_token.crypto import jose
 from django_ciam_token.integrations import cors_headers
+from django_ciam_token.keys.importing import import_signing_key
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.resource_server import AccessTokenAuthentication
 from django_ciam_token.sessions.criteria import SessionCriteria
@@ -102,6 +104,12 @@ def test_whether_a_secret_was_retired_is_not_read_from_a_replica(web_client, dea
     monkeypatch.setattr(secret_retirement, "retry", lambda write, *, using: (write(1), write(2))[1])
 
     assert retire_client_secret(web_client, chosen.pk) == chosen
+
+
+def test_whether_a_key_is_here_already_is_not_read_from_a_replica(dead_replica):
+    pem = jose.generate_private_key("ES256")
+
+    assert [import_signing_key(pem)[1] for _ in range(2)] == [True, False]
 
 
 class Split:

@@ -76,6 +76,23 @@ def test_a_client_keeps_what_else_it_had():
     assert client.requires_pkce
 
 
+def test_a_machine_keeps_the_grant_that_it_used():
+    imported = import_client(
+        foreign(application_type=ApplicationType.M2M, may_use_client_credentials=True, redirect_uris=())
+    )
+
+    assert imported.client.may_use_client_credentials
+
+
+@pytest.mark.parametrize(("different", "is_fast"), [(10, True), (9, False)])
+def test_a_secret_of_few_different_characters_may_be_a_chosen_one(web_client, different, is_fast):
+    secret = DRAWN[:different].ljust(32, "0")
+
+    stored = import_plain_secret(web_client, secret)
+
+    assert stored.secret_digest.startswith("sha256$") == is_fast
+
+
 def test_what_another_package_does_not_say_of_a_client_is_as_with_a_new_one():
     client = import_client(foreign()).client
 

@@ -570,6 +570,14 @@ def test_a_consent_that_was_withdrawn_meanwhile_is_refused(web_client, user, tra
     assert reasons(traces) == ["consent_withdrawn"] * 2
 
 
+def test_the_log_says_to_whom_a_code_was_issued_and_for_which_session(web_client, user, traces):
+    code_for(web_client, user)
+
+    [line] = [line for line in traces.logged if "'event': 'code_issued'" in line]
+    assert f"'session_id': '{RefreshToken.objects.get().pk}'" in line
+    assert f"'client_id': '{web_client.client_id}'" in line
+
+
 def test_a_client_that_was_disabled_meanwhile_is_refused(web_client, user):
     code = code_for(web_client, user)
     Client.objects.update(is_active=False)

@@ -221,6 +221,7 @@ def test_a_key_signs_though_its_first_use_cannot_be_noted(monkeypatch, caplog):
     assert (
         record.getMessage() == f"The first use of signing key {made.kid} could not be noted: OperationalError"
     )
+    assert record.kid == made.kid
 
 
 @pytest.mark.django_db(transaction=True)

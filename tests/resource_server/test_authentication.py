@@ -395,7 +395,7 @@ GONE = [_disable_user, _delete_user, _disable_client, _delete_client, _withdraw_
 
 @pytest.mark.parametrize("end", [*ENDED, *GONE])
 @pytest.mark.parametrize("profile", ["ciam", "rfc9068"])
-def test_a_token_that_is_no_longer_live_is_refused(settings, web_client, user, end, profile):
+def test_a_token_that_is_no_longer_live_is_refused(settings, web_client, user, traces, end, profile):
     configure(settings, ACCESS_TOKEN_PROFILE=profile)
     token = issue_tokens(client=web_client, user=user)["access_token"]
     assert get(token=token).status_code == 200
@@ -403,6 +403,8 @@ def test_a_token_that_is_no_longer_live_is_refused(settings, web_client, user, e
     end(web_client, user, jwt.decode(token, options={"verify_signature": False}))
 
     assert_refused(get(token=token))
+    if end is _withdraw_scope:
+        assert any("'reason': 'scope_withdrawn'" in line for line in traces.logged)
 
 
 @pytest.mark.parametrize("end", ENDED)

@@ -12,7 +12,7 @@ from django_ciam_token.crypto.refresh_token_string import GenuineToken
 from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.sessions.rows import SessionReading
-from django_ciam_token.sessions.verdict import Allowance, Verdict, judge
+from django_ciam_token.sessions.verdict import Allowance, Tolerance, Verdict, judge
 
 NOW = timezone.now()
 SECOND = timedelta(seconds=1)
@@ -76,6 +76,19 @@ def test_a_predecessor_that_was_current_when_it_was_read_is_replayed_at_any_time
 
 def test_an_older_token_that_was_current_when_it_was_read_is_refused_and_nothing_ends():
     assert refusal_of(OLDER, age=timedelta(hours=1), was_current=True) == "overtaken"
+
+
+def test_a_code_that_lost_a_race_is_refused_and_nothing_ends():
+    """A code is not replayed unless the site says so, and with PKCE its rules are not strict."""
+    tokens, reading = rotated_twice(timedelta(hours=1))
+    tolerance = Tolerance(replayed=timedelta(0), is_strict=False)
+
+    with pytest.raises(InvalidGrant) as caught:
+        judge(
+            reading, tokens[PREDECESSOR], client=CLIENT, now=NOW, tolerance=tolerance, allowance=WAS_CURRENT
+        )
+
+    assert caught.value.reason == "overtaken"
 
 
 @pytest.mark.parametrize("which", ["queued", "outage"])
