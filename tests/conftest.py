@@ -240,15 +240,32 @@ def viewer(db: None) -> Browser:
 
 
 @pytest.fixture
-def break_next_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]]:
+def key_has_signed(db: None) -> Callable[[], None]:
+    """Note that the first key has signed, which the first signature would do in a transaction of its own."""
+
+    def key_has_signed() -> None:
+        SigningKey.objects.update(is_provisional=False)
+        key_set.forget()
+
+    return key_has_signed
+
+
+@pytest.fixture
+def break_next_commit(
+    monkeypatch: pytest.MonkeyPatch, key_has_signed: Callable[[], None]
+) -> Iterator[Callable[[], list[int]]]:
     """Let the connection break in the next COMMIT, after it succeeded but before that is confirmed.
 
     What it returns is empty until that has happened.
     """
 
+    asked: list[list[int]] = []
+
     def break_next_commit() -> list[int]:
+        key_has_signed()
         commit = connection._commit
         failures: list[int] = []
+        asked.append(failures)
 
         def uncertain_commit() -> None:
             commit()
@@ -259,7 +276,8 @@ def break_next_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[int]
         monkeypatch.setattr(connection, "_commit", uncertain_commit)
         return failures
 
-    return break_next_commit
+    yield break_next_commit
+    assert all(asked), "nothing was committed, so the test has shown nothing"
 
 
 Refresh = Callable[..., HttpResponse]

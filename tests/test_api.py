@@ -146,7 +146,10 @@ def test_without_a_signing_key_no_session_is_left_behind(web_client, user):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("committed", [True, False])
-def test_a_session_is_stored_once_when_its_commit_breaks(web_client, user, monkeypatch, refresh, committed):
+def test_a_session_is_stored_once_when_its_commit_breaks(
+    web_client, user, monkeypatch, refresh, key_has_signed, committed
+):
+    key_has_signed()
     commit, failures = connection._commit, []
 
     def breaking_commit():
@@ -165,7 +168,11 @@ def test_a_session_is_stored_once_when_its_commit_breaks(web_client, user, monke
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_database_that_stays_unavailable_raises_temporarily_unavailable(web_client, user, monkeypatch):
+def test_a_database_that_stays_unavailable_raises_temporarily_unavailable(
+    web_client, user, monkeypatch, key_has_signed
+):
+    key_has_signed()
+
     def failing_commit():
         raise OperationalError("gone")
 
