@@ -73,7 +73,7 @@ class AuthorizationCodeGrant:
 class _Exchange(RotatingRequest):
     """One exchange."""
 
-    nonce: str | None = None
+    nonce: str | None = field(default=None, repr=False)
     has_pkce: bool = False
     is_recorded: bool = field(default=False, init=False)
     """Whether the audit trail is written in the transaction of the present attempt."""
