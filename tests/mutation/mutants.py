@@ -227,6 +227,8 @@ class _Mutator:
 
     def _of_call(self, node: ast.Call) -> Iterator[tuple[int, int, str]]:
         name = node.func
+        if _called(node) in _NOT_JUDGED:
+            return
         if isinstance(name, ast.Name) and name.id in _NAMES:
             yield *self._span(name), _NAMES[name.id]
         if isinstance(name, ast.Attribute) and name.attr in _METHODS:

@@ -82,6 +82,15 @@ def test_every_change_of_a_file(project):
     ]
 
 
+def test_how_a_dataclass_is_declared_is_no_mutant(project):
+    """Whether its arguments are named is for those who write the calls."""
+    head, declared = "from dataclasses import dataclass", "@dataclass(frozen=True, kw_only=True)"
+    code = f"{head}\n\n\n{declared}\nclass Point:\n    x: int = 3\n"
+    (project / "counted" / "__init__.py").write_text(code)
+
+    assert [mutant.becomes for mutant in _mutants(project)] == ["x: int = 4"]
+
+
 def test_a_mutant_differs_from_the_file_in_one_place(project):
     mutant = next(mutant for mutant in _mutants(project) if mutant.becomes == "return number < LIMIT")
 
