@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.dispatch import Signal
 from django.http import HttpResponse
 from django.test import Client as Browser
+from django.test import override_settings
 
 from django_ciam_token import signals
 from django_ciam_token.api import issue_tokens
@@ -26,6 +27,7 @@ from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import Client, SigningKey
 from django_ciam_token.monitoring import audit_trail, health, refresh_counter
 from django_ciam_token.views.throttling import FailureThrottle
+from tests import other_package
 from tests.factories import ClientFactory, UserFactory
 from tests.operators import browser_of
 from tests.partitions import PARTITIONS, partition
@@ -198,6 +200,15 @@ def _contents(arguments: dict[str, Any]) -> str:
     rows = [value for value in arguments.values() if isinstance(value, models.Model)]
     fields = [getattr(row, field.attname) for row in rows for field in row._meta.concrete_fields]
     return repr(arguments) + repr(fields)
+
+
+@pytest.fixture
+def other_tokens_accepted() -> Iterator[None]:
+    """The site takes over the tokens of `tests.other_package`, which knows none yet."""
+    other_package.forget()
+    with override_settings(CIAM_TOKEN=other_package.SETTINGS):
+        yield
+    other_package.forget()
 
 
 @pytest.fixture

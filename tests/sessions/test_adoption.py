@@ -5,25 +5,15 @@ from __future__ import annotations
 from unittest.mock import patch
 
 import pytest
-from django.test import override_settings
 from django.utils import timezone
 
 from django_ciam_token.models import Client, ForeignToken
 from django_ciam_token.sessions import adoption
 from django_ciam_token.sessions.adoption import adopt
-from tests import other_package
 from tests.factories import ClientFactory, UserFactory
-from tests.other_package import FORMAT, SETTINGS, live
+from tests.other_package import FORMAT, live
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def _accepted():
-    other_package.forget()
-    with override_settings(CIAM_TOKEN=SETTINGS):
-        yield
-    other_package.forget()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("other_tokens_accepted")]
 
 
 def deleting(client):

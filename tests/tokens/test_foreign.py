@@ -26,24 +26,15 @@ from django_ciam_token.sessions import adoption, foreign
 from django_ciam_token.sessions.adoption import adopt
 from django_ciam_token.sessions.foreign import EndedToken, key_of
 from django_ciam_token.tokens import foreign as foreign_tokens
-from tests import other_package
 from tests.conftest import post_form
 from tests.factories import ClientFactory, UserFactory
 from tests.other_package import ASKED, CONSULTED, FORMAT, KNOWN, SETTINGS, live
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("other_tokens_accepted")]
 
 DAY = timedelta(days=1)
 MINUTE = timedelta(minutes=1)
 REFUSED = (400, b'{"error": "invalid_grant"}')
-
-
-@pytest.fixture(autouse=True)
-def _accepted():
-    other_package.forget()
-    with override_settings(CIAM_TOKEN=SETTINGS):
-        yield
-    other_package.forget()
 
 
 def answer(response):
