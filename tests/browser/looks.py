@@ -37,6 +37,11 @@ TOOLS_OVER_TITLE = """() => {
         .map((tool) => tool.textContent).join(", ");
 }"""
 
+# The labels whose box is stretched, so that its mark is far away from them.
+FAR_FROM_BOX = """() => [...document.querySelectorAll(".ciam-choice input")]
+    .filter((box) => box.getBoundingClientRect().width > 40)
+    .map((box) => box.parentElement.textContent.trim()).join(", ")"""
+
 
 def barriers(page: Any, axe: str, *, is_users: bool = False) -> list[str]:
     """Return what axe finds, in light and in dark."""
@@ -51,7 +56,7 @@ def barriers(page: Any, axe: str, *, is_users: bool = False) -> list[str]:
 
 
 def misfits(page: Any, *, is_users: bool = False) -> list[str]:
-    """Return at which widths the page scrolls sideways, or a tool lies over its title."""
+    """Return at which widths the page scrolls sideways, a tool lies over its title, or a label is lost."""
     found = []
     for width in WIDTHS:
         page.set_viewport_size({**DESKTOP, "width": width})
@@ -59,5 +64,7 @@ def misfits(page: Any, *, is_users: bool = False) -> list[str]:
             found.append(f"{widest} pixels wide on {width}")
         if not is_users and (over := page.evaluate(TOOLS_OVER_TITLE)):
             found.append(f"{over} lies over the title at {width}")
+        if far := page.evaluate(FAR_FROM_BOX):
+            found.append(f"{far} is far from its box at {width}")
     page.set_viewport_size(DESKTOP)
     return found
