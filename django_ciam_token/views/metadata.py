@@ -24,6 +24,20 @@ from django_ciam_token.views.userinfo import STANDARD_CLAIMS
 _METHODS: Final = [method.name for method in METHODS]
 _CONFIDENTIAL_METHODS: Final = [method.name for method in METHODS if method.is_confidential]
 
+# A site may leave any of them out of its URLs.
+_ENDPOINTS: Final = {
+    "token_endpoint": "django_ciam_token:token",
+    "jwks_uri": "django_ciam_token:jwks",
+    "revocation_endpoint": "django_ciam_token:revoke",
+    "userinfo_endpoint": "django_ciam_token:userinfo",
+    "introspection_endpoint": "django_ciam_token:introspect",
+}
+_AUTH_METHODS: Final = {
+    "token_endpoint": _METHODS,
+    "revocation_endpoint": _METHODS,
+    "introspection_endpoint": _CONFIDENTIAL_METHODS,
+}
+
 # Of every id_token of a code.
 _CLAIMS: Final = ("sub", "iss", "aud", "azp", "exp", "iat", "jti", "auth_time", "nonce", "sid")
 
@@ -70,17 +84,15 @@ class MetadataView(PublishedView):
         """Return the metadata; it names only what is served."""
         return {
             "issuer": ciam_settings.ISSUER,
-            "token_endpoint": _url("django_ciam_token:token"),
-            "jwks_uri": _url("django_ciam_token:jwks"),
-            "revocation_endpoint": _url("django_ciam_token:revoke"),
-            "userinfo_endpoint": _url("django_ciam_token:userinfo"),
-            "introspection_endpoint": _url("django_ciam_token:introspect"),
+            **{member: _url(name) for member, name in _ENDPOINTS.items() if _is_served(name)},
             "scopes_supported": list(ciam_settings.SCOPES),
             **_authorization(),
             "grant_types_supported": _grant_types(),
-            "token_endpoint_auth_methods_supported": _METHODS,
-            "revocation_endpoint_auth_methods_supported": _METHODS,
-            "introspection_endpoint_auth_methods_supported": _CONFIDENTIAL_METHODS,
+            **{
+                f"{member}_auth_methods_supported": methods
+                for member, methods in _AUTH_METHODS.items()
+                if _is_served(_ENDPOINTS[member])
+            },
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": key_set.current().algorithms(timezone.now()),
         }
@@ -108,6 +120,8 @@ def _authorization() -> dict[str, Any]:
 
 def _claims_of_scopes() -> list[str]:
     """Return the claims that `/userinfo` has without any function of the site (OpenID Connect Core §5.4)."""
+    if not _is_served(_ENDPOINTS["userinfo_endpoint"]):
+        return []
     return [
         claim
         for scope, claims in STANDARD_CLAIMS.items()
@@ -122,6 +136,8 @@ def _signs_people_in() -> bool:
 
 def _grant_types() -> list[str]:
     """Return the grants that are served; without an authorization endpoint there are no codes to exchange."""
+    if not _is_served(_ENDPOINTS["token_endpoint"]):
+        return []
     has_codes = _signs_people_in()
     return [name for name in ciam_settings.GRANTS if has_codes or name != "authorization_code"]
 

@@ -179,6 +179,37 @@ def test_a_site_that_leaves_logout_out_of_its_urls_announces_the_rest():
     assert OF_SIGNING_IN - document.keys() == {"end_session_endpoint"}
 
 
+def without(name: str) -> type:
+    """The URLs of a site that leaves one endpoint out."""
+
+    class Left:
+        served = [pattern for pattern in ciam_urls.urlpatterns if pattern.name != name]
+        urlpatterns = [path("", include((served, "django_ciam_token")))]
+
+    return Left
+
+
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        ("token", {"token_endpoint", "token_endpoint_auth_methods_supported"}),
+        ("jwks", {"jwks_uri"}),
+        ("revoke", {"revocation_endpoint", "revocation_endpoint_auth_methods_supported"}),
+        ("introspect", {"introspection_endpoint", "introspection_endpoint_auth_methods_supported"}),
+        ("userinfo", {"userinfo_endpoint"}),
+    ],
+)
+def test_an_endpoint_that_a_site_leaves_out_of_its_urls_is_not_announced(name, members):
+    complete = Browser().get(DOCUMENTS[1]).json()
+
+    with override_settings(ROOT_URLCONF=without(name)):
+        document = Browser().get(DOCUMENTS[1]).json()
+
+    assert complete.keys() - document.keys() == members
+    assert (document["grant_types_supported"] == []) == (name == "token")
+    assert ("email" in document["claims_supported"]) == (name != "userinfo")
+
+
 urlpatterns = [path("auth/", include("django_ciam_token.urls"))]
 
 
