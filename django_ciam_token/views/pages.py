@@ -79,6 +79,8 @@ class PageView(View):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Answer; whatever fails is a page."""
+        # For django-cors-headers: nor do origins read a page that the site lets read all the rest.
+        request._cors_enabled = False  # type: ignore[attr-defined]
         try:
             response = self._dispatch(request)
         except Http404:

@@ -292,6 +292,18 @@ def test_no_script_of_another_origin_reads_a_page(signed_in, path_):
     assert "Access-Control-Allow-Origin" not in asked
 
 
+@pytest.mark.parametrize("path_", [AUTHORIZE, "/oauth2/logout"])
+@pytest.mark.parametrize("is_form_post", [True, False])
+def test_not_even_of_origins_that_the_rest_of_the_site_is_open_to(signed_in, settings, path_, is_form_post):
+    settings.CORS_ALLOW_ALL_ORIGINS = settings.CORS_ALLOW_CREDENTIALS = True
+    application = ClientFactory(redirect_uris=CALLBACK)
+    query = url(application, response_mode="form_post" if is_form_post else None).split("?")[1]
+
+    response = signed_in.get(f"{path_}?{query}", HTTP_ORIGIN="https://evil.example")
+
+    assert not [name for name in response.headers if name.startswith("access-control-")]
+
+
 def test_the_pages_are_views_of_a_site_like_any_other(signed_in, application, rf, user):
     """Without middleware and URLs: what a site can call in tests of its own."""
     request = rf.get(url(application))
