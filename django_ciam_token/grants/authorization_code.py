@@ -20,7 +20,7 @@ from django_ciam_token.crypto import authorization_code_string, site_keys
 from django_ciam_token.crypto.authorization_code_string import GenuineCode
 from django_ciam_token.crypto.refresh_token_string import NotGenuine, WrongMAC
 from django_ciam_token.database.routing import write_database
-from django_ciam_token.errors import InvalidGrant, InvalidRequest
+from django_ciam_token.errors import InvalidGrant
 from django_ciam_token.grants import TokenRequest, require
 from django_ciam_token.grants.rotating import RotatingRequest
 from django_ciam_token.keys import key_set
@@ -43,7 +43,7 @@ class AuthorizationCodeGrant:
         """Answer a token request; see `Grant`.
 
         Raises:
-            InvalidRequest: the code or the redirect_uri is missing, or the code_verifier is malformed.
+            InvalidRequest: the code or the redirect_uri is missing.
             InvalidGrant: the code is wrong, in whichever way. If somebody else has used it, its session has
                 ended.
             TemporarilyUnavailable: the database refused; the same request may be sent again.
@@ -142,9 +142,7 @@ def _verify_challenge(code: GenuineCode, parameters: Parameters) -> bool:
             raise InvalidGrant(reason="no_code_verifier", is_attempt=True)
         return False
     if not _VERIFIER.fullmatch(parameters["code_verifier"]):
-        raise InvalidRequest(
-            "code_verifier must be 43 to 128 letters, digits and - . _ ~", reason="malformed_code_verifier"
-        )
+        raise InvalidGrant(reason="malformed_code_verifier", is_attempt=True)
     if not code.is_for_challenge(authorization_code_string.challenge_of(parameters["code_verifier"])):
         raise InvalidGrant(reason="wrong_code_verifier", is_attempt=True)
     return True
