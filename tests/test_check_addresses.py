@@ -54,5 +54,12 @@ def test_a_pattern_that_matches_more_claims_them_too():
     ]
 
 
+def test_a_view_for_all_that_is_left_claims_nothing_until_it_comes_first():
+    everything = re_path(".*", other)
+
+    assert messages(OURS, everything) == []
+    assert len(messages(everything, OURS)) == 2
+
+
 def test_it_looks_below_a_prefix_of_the_script():
     assert len(messages(OURS, OTHER, FORCE_SCRIPT_NAME="/site")) == 1

@@ -25,7 +25,10 @@ def _check(name: str) -> Iterator[CheckMessage]:
     except NoReverseMatch:
         return  # The site serves our endpoints under another namespace, or in another URLconf, or not at all.
     path = "/" + address.removeprefix(get_script_prefix())
-    claims = list(dict.fromkeys(_claims(get_resolver(), path)))
+    # A view that takes whatever is left, such as the page of an application in the browser, claims nothing.
+    take_all = set(_claims(get_resolver(), f"/nobody{path}"))
+    first_come = dict.fromkeys(_claims(get_resolver(), path))
+    claims = [view for place, view in enumerate(first_come) if place == 0 or view not in take_all]
     if len(claims) < 2:
         return
     first, *others = claims
