@@ -512,7 +512,20 @@ def test_neither_state_nor_nonce_nor_challenge_is_logged(signed_in, application,
         assert form[name] not in everything
 
 
-def test_what_a_request_was_sent_with_is_not_in_an_error_report(signed_in, application, monkeypatch, rf):
+def looks_at_parameters(get_response):
+    """A site's own middleware, before the view: Django keeps what it has parsed with the request."""
+
+    def middleware(request):
+        assert request.GET or request.POST
+        return get_response(request)
+
+    return middleware
+
+
+@pytest.mark.parametrize("middleware", [[], [f"{__name__}.looks_at_parameters"]])
+def test_what_a_request_was_sent_with_is_not_in_an_error_report(
+    signed_in, application, monkeypatch, settings, middleware
+):
     from django.core.signals import got_request_exception
     from django.views.debug import ExceptionReporter
 
@@ -526,6 +539,7 @@ def test_what_a_request_was_sent_with_is_not_in_an_error_report(signed_in, appli
     def fail(**kwargs):
         raise RuntimeError("it broke")
 
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, *middleware]
     monkeypatch.setattr("django_ciam_token.views.authorize.issue_code", fail)
     signed_in.raise_request_exception = False
     got_request_exception.connect(report)

@@ -173,6 +173,16 @@ def test_an_answer_of_another_user_is_asked_again(signed_in, application, page):
     assert Consent.objects.count() == 0
 
 
+def test_an_answer_of_an_earlier_login_of_the_user_is_asked_again(signed_in, application, page, user):
+    signed_in.logout()
+    signed_in.force_login(user)
+    _, fields = form_of(signed_in.get(url(application, scope="openid email")))
+    mine = {"csrfmiddlewaretoken": fields["csrfmiddlewaretoken"]}
+
+    assert press(signed_in, page, "allow", **mine).status_code == 200
+    assert Consent.objects.count() == 0
+
+
 def test_an_answer_of_another_user_is_asked_again_although_no_login_is_on_record(
     signed_in, application, user
 ):
