@@ -36,7 +36,7 @@ from django_ciam_token.sessions.user import user_name
 from django_ciam_token.tokens.authorization_codes import issue_code
 from django_ciam_token.tokens.claims import Subject
 from django_ciam_token.tokens.issuing import require_issuable
-from django_ciam_token.views.pages import SEAL, PageView, in_language_of
+from django_ciam_token.views.pages import SEAL, PageView
 
 logger = logging.getLogger("django_ciam_token")
 
@@ -57,8 +57,7 @@ class AuthorizationView(PageView):
         except OAuthError as error:
             return self._refuse(http, destination, error)
         try:
-            with in_language_of(request.parameters):
-                return self._go_on(http, request, decision=decision, seal=sent.once(SEAL))
+            return self._go_on(http, request, decision=decision, seal=sent.once(SEAL))
         except OAuthError as error:
             response = self._refuse(http, destination, error)
             # Who did not sign in may still do so.

@@ -21,7 +21,7 @@ from django_ciam_token.authorization.parameters import Sent
 from django_ciam_token.authorization.response import redirect
 from django_ciam_token.caller import Caller
 from django_ciam_token.sessions.user import user_name
-from django_ciam_token.views.pages import PageView, in_language_of
+from django_ciam_token.views.pages import PageView
 
 
 class LogoutView(PageView):
@@ -31,19 +31,18 @@ class LogoutView(PageView):
 
     def respond(self, http: HttpRequest, sent: Sent, decision: str | None) -> HttpResponse:
         """Sign out with an id_token of this very login, or with the user's consent."""
-        with in_language_of(sent.values):
-            now = timezone.now()
-            request = read_logout_request(sent, now=now)
-            if not http.user.is_authenticated:
-                return self._leave(http, request)
-            if decision == "deny":
-                return self._page(http, "signed_out", is_signed_in=True)
-            user: Any = http.user
-            if decision != "allow" and not request.is_of(user, login.login_of(http)):
-                return self._ask(http, request, sent)
-            end_session_of_hint(request.hint, user=user, caller=Caller.of(http), now=now)
-            auth.logout(http)
+        now = timezone.now()
+        request = read_logout_request(sent, now=now)
+        if not http.user.is_authenticated:
             return self._leave(http, request)
+        if decision == "deny":
+            return self._page(http, "signed_out", is_signed_in=True)
+        user: Any = http.user
+        if decision != "allow" and not request.is_of(user, login.login_of(http)):
+            return self._ask(http, request, sent)
+        end_session_of_hint(request.hint, user=user, caller=Caller.of(http), now=now)
+        auth.logout(http)
+        return self._leave(http, request)
 
     def _ask(self, http: HttpRequest, request: LogoutRequest, sent: Sent) -> HttpResponse:
         return self._page(

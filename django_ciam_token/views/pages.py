@@ -63,6 +63,8 @@ class PageView(View):
     """Of every page. A site whose own templates need more sets it in a subclass."""
     known: frozenset[str] = frozenset()
     """The parameters that are read."""
+    _language: str | None = None
+    """Of the page; None until the request was read, for that of the site."""
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
@@ -103,8 +105,13 @@ class PageView(View):
             return HttpResponseNotAllowed(_METHODS)
         _require_middleware(http)
         sent = self._read(http)
+        self._language = _preferred_language(sent.values)
         if http.method == "HEAD":
             return HttpResponse()  # Link checkers and prefetching change nothing.
+        with translation.override(self._language):
+            return self._answer(http, sent)
+
+    def _answer(self, http: HttpRequest, sent: Sent) -> HttpResponseBase:
         if _came_without_cookies(http):
             known = Form({name: sent.values[name] for name in sent.values if name in self.known})
             self.require_destination(sent)
@@ -163,7 +170,10 @@ class PageView(View):
         return Sent(values=kept, repeated=frozenset())
 
     def _fail(self, http: HttpRequest, exc: Exception) -> HttpResponse:
-        error = self._as_page_error(http, exc)
+        with translation.override(self._language or translation.get_language()):
+            return self._error_page(http, self._as_page_error(http, exc))
+
+    def _error_page(self, http: HttpRequest, error: PageError) -> HttpResponse:
         if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             fields = {"event": "request_refused", "reason": error.reason}
             logger.info("%s refused: %s", shown_path(http), error.reason, extra=fields)
@@ -235,11 +245,11 @@ def _came_without_cookies(http: HttpRequest) -> bool:
     return http.method == "POST" and http.headers.get("Sec-Fetch-Site") == "cross-site"
 
 
-def in_language_of(parameters: Form) -> translation.override:
-    """Return a context in which pages are in the language that a request prefers (``ui_locales``)."""
+def _preferred_language(parameters: Form) -> str | None:
+    """Return the language that a request prefers for pages (``ui_locales``), else the present one."""
     tags = parameters.get("ui_locales", "").split(" ")
     served = (language for language in map(_served_language, tags) if language is not None)
-    return translation.override(next(served, translation.get_language()))
+    return next(served, translation.get_language())
 
 
 def _served_language(tag: str) -> str | None:

@@ -231,6 +231,33 @@ def test_pages_are_in_the_language_that_the_application_asks_for(
     assert ("html", {"lang": lang, "dir": "ltr"}) in outline(response)
 
 
+@pytest.mark.parametrize(
+    ("path_", "changes"),
+    [
+        (AUTHORIZE, {"client_id": "nobody"}),
+        (AUTHORIZE, {"redirect_uri": "https://evil.example/"}),
+        ("/oauth2/logout", {"post_logout_redirect_uri": "https://evil.example/"}),
+    ],
+)
+def test_the_page_of_an_error_is_in_that_language_too(browser, application, path_, changes):
+    query = url(application, ui_locales="de", **changes).split("?")[1]
+
+    response = browser.get(f"{path_}?{query}")
+
+    assert response.status_code == 400
+    assert ("html", {"lang": "de", "dir": "ltr"}) in outline(response)
+    assert "Das hat nicht funktioniert" in response.content.decode()
+
+
+def test_the_page_of_a_request_that_could_not_be_read_is_in_that_of_the_site(browser, settings):
+    settings.LANGUAGE_CODE = "de"
+
+    response = browser.get(f"{AUTHORIZE}?ui_locales=en&state=%00")
+
+    assert response.status_code == 400
+    assert ("html", {"lang": "de", "dir": "ltr"}) in outline(response)
+
+
 def test_an_answer_in_another_language_is_an_answer(signed_in, application):
     page = signed_in.get(url(application, prompt="consent", ui_locales="de"))
 
