@@ -107,6 +107,30 @@ def test_mobile_applications_have_schemes_of_their_own_and_loopback_ports(signed
     assert loopback["Location"].startswith("http://127.0.0.1:49152/cb?code=")
 
 
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:49152/other",
+        "http://127.0.0.1:49152/cb/",
+        "http://127.0.0.1:49152/cb?a=b",
+        "http://[::1]:49152/cb",
+        "http://localhost:49152/cb",
+        "http://127.0.0.2:49152/cb",
+        "http://127.0.0.1.evil.example/cb",
+        "http://127.0.0.1:49152.evil.example/cb",
+        "http://127.0.0.1:49152@evil.example/cb",
+        "https://127.0.0.1:49152/cb",
+        "com.example.app:/elsewhere",
+    ],
+)
+def test_nothing_but_the_port_of_a_loopback_address_may_differ(signed_in, uri):
+    application = ClientFactory(
+        application_type="mobile", redirect_uris="com.example.app:/callback\nhttp://127.0.0.1/cb"
+    )
+
+    assert_page(signed_in.get(url(application, redirect_uri=uri)), 400)
+
+
 def test_state_of_two_thousand_characters_comes_back_unchanged_through_the_login_page(
     browser, application, user
 ):

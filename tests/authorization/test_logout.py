@@ -147,6 +147,15 @@ def test_who_does_not_want_to_stays_signed_in(signed_in, application):
     assert is_signed_in(signed_in)
 
 
+def test_another_answer_than_these_two_is_asked_again(signed_in, application):
+    page = signed_in.get(logout_url(client_id=application.client_id, post_logout_redirect_uri=BYE))
+
+    response = press(signed_in, page, "perhaps")
+
+    assert (response.status_code, 'value="allow"' in response.content.decode()) == (200, True)
+    assert is_signed_in(signed_in)
+
+
 def test_without_djangos_csrf_token_nobody_is_signed_out(signed_in):
     page = signed_in.get(LOGOUT)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import timedelta
 
@@ -323,6 +324,21 @@ def test_garbage_is_refused_without_a_reading_of_sessions(web_client, code):
         assert_refused(exchange(web_client, code))
 
     assert "refreshtoken" not in "".join(query["sql"] for query in queries)
+
+
+@pytest.mark.parametrize("place", [0, 20, 50, 66, 82, 98, -1])
+def test_a_code_of_which_anything_was_changed_is_refused_whatever_that_is(web_client, user, traces, place):
+    # The last byte is the nonce's: with another one, somebody could use the code of somebody else.
+    code = code_for(web_client, user)
+    prefix, encoded = code[:9], code[9:]
+    raw = bytearray(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+    raw[place] ^= 1
+    changed = prefix + base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+    assert_refused(exchange(web_client, changed))
+
+    assert reasons(traces) == ["not_genuine"]
+    assert exchange(web_client, code).status_code == 200
 
 
 def test_a_code_that_this_database_never_issued_is_refused(web_client, user, traces):

@@ -129,6 +129,16 @@ def test_a_scope_about_a_person_or_wider_than_allowed_is_refused(machine, scope)
     assert (response.status_code, response.json()["error"]) == (400, "invalid_scope")
 
 
+@pytest.mark.parametrize("scope", ["openid", "offline_access"])
+def test_not_even_a_machine_that_is_allowed_it_gets_a_scope_about_a_person(scope, settings):
+    served = dict.fromkeys(("openid", "offline_access", "profile"), "")
+    settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SCOPES": served}
+    machine = ClientFactory(application_type="m2m", scope="openid offline_access profile")
+
+    assert ask(machine, scope=f"profile {scope}").json()["error"] == "invalid_scope"
+    assert ask(machine).json()["scope"] == "profile"
+
+
 def test_a_narrower_scope_is_granted(machine):
     assert ask(machine, scope="email").json()["scope"] == "email"
 
