@@ -227,3 +227,64 @@ def test_two_tabs_renew_at_once_and_both_stay_signed_in(application, open_tab):
     tabs[0].wait_for_url(f"{origin}/signed-out")
     tabs[0].evaluate("begun")
     assert user_of(tabs[1]) is None
+
+
+def page_as_documented(service: TokenService, origin: str, client_id: str, **more: str) -> bytes:
+    """The code of docs/how-to/signing-in.md, with addresses of this test, and with further settings."""
+    text = (Path(__file__).parents[2] / "docs" / "how-to" / "signing-in.md").read_text()
+    [code] = re.findall(r"```js\n(.*?)```", text, re.DOTALL)
+    code = code.replace("https://shop.example.com", origin).replace(
+        "https://id.example.com", service.base_url
+    )
+    settings = "".join(f"{name}: {json.dumps(value)}, " for name, value in more.items())
+    code = code.replace('client_id: "shop",', f"client_id: {json.dumps(client_id)}, {settings}")
+    script = (
+        f"const {{ UserManager }} = oidc;\n{code}\nObject.assign(window, {{ users, user, begun: true }});"
+    )
+    return (
+        f'<!DOCTYPE html><script src="/oidc-client-ts.js"></script><script type="module">{script}</script>'
+    ).encode()
+
+
+def test_the_code_of_the_documentation_signs_in_and_out_and_ends_with_a_refusal(
+    tmp_path_factory, library, chromium
+):
+    pages = {"/oidc-client-ts.js": library.read_bytes()}
+    pages["/"] = b""
+    with (
+        serve("gunicorn", tmp_path_factory.mktemp("documented")) as service,
+        serving(pages, otherwise=b"") as port,
+    ):
+        origin = f"http://127.0.0.1:{port}"
+        uris = ("--redirect-uri", f"{origin}/", "--post-logout-redirect-uri", f"{origin}/")
+        client_id = service.create_client("spa", *uris, "--allowed-origin", origin)["client_id"]
+        pages["/"] = page_as_documented(service, origin, client_id)
+        tab = chromium.new_context().new_page()
+        tab.goto(f"{origin}/")
+        tab.wait_for_url("**/accounts/login/**")
+        tab.fill("#id_username", service.username)
+        tab.fill("#id_password", service.password)
+        tab.click("[type=submit]")
+
+        tab.wait_for_function("() => window.begun")
+        assert tab.url == f"{origin}/"
+        assert tab.evaluate("user.profile.aud") == client_id
+
+        # A refusal is shown once. It must not begin again: that would go on for ever.
+        tab.evaluate("sessionStorage.clear()")
+        pages["/"] = page_as_documented(service, origin, client_id, scope="openid not-allowed")
+        arrivals, errors = [], []
+        tab.on("framenavigated", lambda frame: arrivals.append(frame.url))
+        tab.on("pageerror", lambda error: errors.append(str(error)))
+        tab.goto(f"{origin}/")
+        tab.wait_for_url("**error=invalid_scope**")
+        tab.wait_for_timeout(1_000)
+        assert (len(arrivals), len(errors)) == (2, 1)
+
+        pages["/"] = page_as_documented(service, origin, client_id)
+        tab.goto(f"{origin}/")
+        tab.wait_for_function("() => window.begun")
+        tab.evaluate("() => { users.signoutRedirect() }")
+        # Signed out, and so asked to sign in again.
+        tab.wait_for_url("**/accounts/login/**")
+        tab.context.close()
