@@ -96,7 +96,8 @@ def authenticate(
         if all(map(is_ours, reading.secrets)) and not has_waited:
             return reading
         # A password hash, or a lock, takes so long that what was read of the session may have changed.
-        return replace(reading, session=reading.session and replace(reading.session, is_stale=True))
+        stale = reading.session and replace(reading.session, is_stale=True)
+        return replace(reading, session=stale, access_token=None)
     _report(reading, str(outcome.failure), caller, is_signalled=not failures.are_too_many())
     raise InvalidClient(reason=str(outcome.failure))
 

@@ -201,6 +201,11 @@ class Columns(Generic[M]):
         self._attributes: Final[Collection[str]] = dict.fromkeys(names) if without else names
         self._key: Final = names.index(model._meta.pk.attname)
 
+    @classmethod
+    def only(cls, model: type[M], names: Collection[str]) -> Columns[M]:
+        """Return these columns of a model."""
+        return cls(model, without=[name for name in Columns(model).names() if name not in names])
+
     def __len__(self) -> int:
         return len(self._attributes)
 

@@ -7,6 +7,7 @@ once, and read no more than is looked at.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
@@ -19,9 +20,9 @@ from django.db.models import Exists, FilteredRelation, QuerySet
 from django_ciam_token.database.compiled import Columns, Select, Slot
 from django_ciam_token.models import Client, RefreshToken, RevokedAccessToken
 
-_OF_A_SESSION: Final = ("token_revoked", "revoked_at", "session_auth_hash", "has_refresh_token", "user_id")
+_OF_A_SESSION: Final = ("revoked_at", "session_auth_hash", "has_refresh_token", "user_id")
 # Of a client what decides about a token, and its name. Other attributes are read when they are used.
-_OF_A_CLIENT: Final = (
+OF_A_CLIENT: Final = (
     *("id", "client_id", "name", "application_type", "scope", "is_active", "refresh_tokens_enabled"),
     *("audience", "may_use_client_credentials", "created_at"),
 )
@@ -52,19 +53,30 @@ class TokenOfClient:
 def read_token_of_session(session_id: uuid.UUID, *, jti: uuid.UUID, using: str) -> TokenOfSession | None:
     """Read all that decides about an access token of a session; None if the session is gone."""
     rows = _OF_SESSION.rows(using, session_id=session_id, jti=jti)
-    user_columns, client_columns = _columns()
-    end = len(_OF_A_SESSION) + len(client_columns)
-    client = client_columns.instance(using, rows[0][len(_OF_A_SESSION) : end]) if rows else None
-    if client is None:
-        return None
-    revoked, revoked_at, auth_hash, has_refresh_token, user_id = rows[0][: len(_OF_A_SESSION)]
+    _, client_columns = _columns()
+    end = len(client_columns)
+    client = client_columns.instance(using, rows[0][:end]) if rows else None
+    return None if client is None else token_of_session(using, rows[0][end:], client=client)
+
+
+def names_of_token(prefix: str = "") -> list[str]:
+    """Return what `token_of_session` needs in a queryset that `is_revoked` and ``owner`` were added to."""
+    user_columns, _ = _columns()
+    of_session = (prefix + name for name in _OF_A_SESSION)
+    return ["token_revoked", *of_session, *user_columns.names("owner__")]
+
+
+def token_of_session(using: str, values: Sequence[Any], *, client: Client) -> TokenOfSession:
+    """Return what the values of `names_of_token` say of a token of this client's session."""
+    revoked, revoked_at, auth_hash, has_refresh_token, user_id, *of_user = values
+    user_columns, _ = _columns()
     return TokenOfSession(
         token_revoked=bool(revoked),
         session_revoked_at=revoked_at,
         session_auth_hash=auth_hash,
         has_refresh_token=bool(has_refresh_token),
         user_id=user_id,
-        user=user_columns.instance(using, rows[0][end:]),
+        user=user_columns.instance(using, of_user),
         client=client,
     )
 
@@ -83,31 +95,26 @@ def read_token_of_client(client_id: str, *, jti: uuid.UUID, using: str) -> Token
 @cache
 def _columns() -> tuple[Columns[Any], Columns[Client]]:
     # Of a user all: what the site's views and functions look at must not cost a statement more.
-    left_out = [name for name in Columns(Client).names() if name not in _OF_A_CLIENT]
-    return Columns(get_user_model()), Columns(Client, without=left_out)
+    return Columns(get_user_model()), Columns.only(Client, OF_A_CLIENT)
 
 
-def _is_revoked() -> Exists:
+def is_revoked() -> Exists:
+    """Return whether the access token of the slot ``jti`` was revoked, alone."""
     jti = Slot("jti", RevokedAccessToken._meta.pk)
     return Exists(RevokedAccessToken.objects.filter(jti=jti))
 
 
 def _select_of_session() -> QuerySet[Any, Any]:
-    user_columns, client_columns = _columns()
     rows = RefreshToken.objects.filter(pk=Slot("session_id", RefreshToken._meta.pk))
     # As in `sessions.rows`: the key of the user must come from the user's own table.
-    rows = rows.annotate(token_revoked=_is_revoked(), owner=FilteredRelation("user"))
-    selected: QuerySet[Any, Any] = rows.values_list(
-        *_OF_A_SESSION,
-        *client_columns.names("client__"),
-        *user_columns.names("owner__"),
-    )
+    rows = rows.annotate(token_revoked=is_revoked(), owner=FilteredRelation("user"))
+    selected: QuerySet[Any, Any] = rows.values_list(*_columns()[1].names("client__"), *names_of_token())
     return selected
 
 
 def _select_of_client() -> QuerySet[Any, Any]:
     rows = Client.objects.filter(client_id=Slot("client_id")).order_by()
-    selected: QuerySet[Any, Any] = rows.annotate(token_revoked=_is_revoked()).values_list(
+    selected: QuerySet[Any, Any] = rows.annotate(token_revoked=is_revoked()).values_list(
         "token_revoked", *_columns()[1].names()
     )
     return selected

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -17,7 +17,6 @@ from django.db.models import (
     Case,
     CharField,
     DurationField,
-    Exists,
     ExpressionWrapper,
     F,
     FilteredRelation,
@@ -31,7 +30,14 @@ from django_ciam_token.database.clock import DatabaseNow
 from django_ciam_token.database.compiled import Columns, Select, Slot, Update
 from django_ciam_token.database.retry import LostRace, retry
 from django_ciam_token.database.routing import write_database
-from django_ciam_token.models import Client, RefreshToken, RevokedAccessToken
+from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.sessions.liveness import (
+    OF_A_CLIENT,
+    TokenOfSession,
+    is_revoked,
+    names_of_token,
+    token_of_session,
+)
 
 READINGS_OF_A_LAGGING_NODE: Final = 3
 """How often to look for what a genuine token proves to exist."""
@@ -48,8 +54,6 @@ class SessionReading:
     session: RefreshToken
     since_rotation: timedelta | None
     """By the database's clock alone, so that hosts whose clocks differ agree; None before the first."""
-    token_revoked: bool = False
-    """Whether the access token that was asked for with it is revoked, alone."""
     is_stale: bool = False
     """Whether the request has waited since: it must be read again before anything is decided."""
 
@@ -72,6 +76,8 @@ class ClientReading:
     secrets: Sequence[StoredSecret]
     session: SessionReading | None = None
     """The session that was asked for with it, if it is one of this client."""
+    access_token: TokenOfSession | None = None
+    """What decides about the access token that was asked for with it, if its session is this client's."""
 
 
 def since_rotation(prefix: str = "") -> ExpressionWrapper[CombinedExpression]:
@@ -94,17 +100,19 @@ def read_client(
         client_id: as it was presented; upper and lower case and trailing spaces count.
         using: the alias of the database.
         session_id: of a session to be read as well.
-        jti: of an access token of that session; whether it is revoked is read as well.
+        jti: of an access token of that session; what decides about the token is read instead of the session,
+            and of the client no more than that and the client itself need.
     """
+    columns = _columns()[0]
     if session_id is None:
         rows = _CLIENT.rows(using, client_id=client_id)
-    elif jti is not None:
-        rows = _CLIENT_SESSION_AND_TOKEN.rows(using, client_id=client_id, session_id=session_id, jti=jti)
-    else:
+    elif jti is None:
         rows = _CLIENT_AND_SESSION.rows(using, client_id=client_id, session_id=session_id)
+    else:
+        rows = _CLIENT_AND_TOKEN.rows(using, client_id=client_id, session_id=session_id, jti=jti)
+        columns = _columns_of_asking()
     if not rows:
         return None
-    [columns, _, _] = _columns()
     of_client, of_secret = len(columns), len(columns) + len(_OF_A_SECRET)
     client = columns.instance(using, rows[0][:of_client])
     # A trailing space is nothing to MariaDB, so what came back is compared once more.
@@ -112,8 +120,13 @@ def read_client(
         return None
     # A row for each secret, and one if there is none.
     secrets = [StoredSecret(*row[of_client:of_secret]) for row in rows if row[of_client] is not None]
-    reading = None if session_id is None else _session(using, rows[0][of_secret:])
-    return ClientReading(client=client, secrets=secrets, session=reading)
+    reading = ClientReading(client=client, secrets=secrets)
+    if session_id is None:
+        return reading
+    rest = rows[0][of_secret:]
+    if jti is None:
+        return replace(reading, session=_session(using, rest))
+    return replace(reading, access_token=_token(using, rest, client=client))
 
 
 def find_session(session_id: uuid.UUID) -> SessionReading | None:
@@ -152,6 +165,11 @@ def rotate_row(
 
 
 @cache
+def _columns_of_asking() -> Columns[Client]:
+    return Columns.only(Client, (*OF_A_CLIENT, "may_introspect"))
+
+
+@cache
 def _columns() -> tuple[Columns[Client], Columns[RefreshToken], Columns[Any]]:
     # Of a user all: what a site's own functions look at must not cost a statement more.
     return Columns(Client), Columns(RefreshToken, without=_NOT_NEEDED), Columns(get_user_model())
@@ -164,9 +182,14 @@ def _session(using: str, values: Sequence[Any]) -> SessionReading | None:
     if session is None:
         return None
     user = user_columns.instance(using, values[end:end_of_user])
-    since_rotation, *token_revoked = values[end_of_user:]
+    [since_rotation] = values[end_of_user:]
     RefreshToken._meta.get_field("user").set_cached_value(session, user)
-    return SessionReading(session=session, since_rotation=since_rotation, token_revoked=any(token_revoked))
+    return SessionReading(session=session, since_rotation=since_rotation)
+
+
+def _token(using: str, values: Sequence[Any], *, client: Client) -> TokenOfSession | None:
+    session_id, *of_token = values
+    return None if session_id is None else token_of_session(using, of_token, client=client)
 
 
 def _of_client() -> QuerySet[Any]:
@@ -174,8 +197,8 @@ def _of_client() -> QuerySet[Any]:
     return rows.order_by()
 
 
-def _names_of_client() -> list[str]:
-    return [*_columns()[0].names(), *(f"secrets__{name}" for name in _OF_A_SECRET)]
+def _names_of_client(columns: Columns[Client]) -> list[str]:
+    return [*columns.names(), *(f"secrets__{name}" for name in _OF_A_SECRET)]
 
 
 def _names_of_session(prefix: str = "") -> list[str]:
@@ -192,7 +215,7 @@ def _owner(prefix: str = "") -> FilteredRelation:
 
 
 def _select_client() -> QuerySet[Any, Any]:
-    return _of_client().values_list(*_names_of_client())
+    return _of_client().values_list(*_names_of_client(_columns()[0]))
 
 
 def _select_session() -> QuerySet[Any, Any]:
@@ -201,22 +224,30 @@ def _select_session() -> QuerySet[Any, Any]:
     return rows.values_list(*_names_of_session())
 
 
+def _presented() -> FilteredRelation:
+    return FilteredRelation(
+        "refresh_tokens", condition=Q(refresh_tokens__pk=Slot("session_id", RefreshToken._meta.pk))
+    )
+
+
 def _select_client_and_session() -> QuerySet[Any, Any]:
-    is_presented = Q(refresh_tokens__pk=Slot("session_id", RefreshToken._meta.pk))
     rows = _of_client().annotate(
-        presented=FilteredRelation("refresh_tokens", condition=is_presented),
+        presented=_presented(),
         owner=_owner("presented__"),
         since_rotation=since_rotation("presented__"),
     )
-    selected: QuerySet[Any, Any] = rows.values_list(*_names_of_client(), *_names_of_session("presented__"))
+    selected: QuerySet[Any, Any] = rows.values_list(
+        *_names_of_client(_columns()[0]), *_names_of_session("presented__")
+    )
     return selected
 
 
-def _select_client_session_and_token() -> QuerySet[Any, Any]:
-    jti = Slot("jti", RevokedAccessToken._meta.pk)
-    rows = _select_client_and_session()
-    selected: QuerySet[Any, Any] = rows.annotate(
-        token_revoked=Exists(RevokedAccessToken.objects.filter(jti=jti))
+def _select_client_and_token() -> QuerySet[Any, Any]:
+    rows = _of_client().annotate(
+        presented=_presented(), owner=_owner("presented__"), token_revoked=is_revoked()
+    )
+    selected: QuerySet[Any, Any] = rows.values_list(
+        *_names_of_client(_columns_of_asking()), "presented__pk", *names_of_token("presented__")
     )
     return selected
 
@@ -254,5 +285,5 @@ _OF_THE_DRIVER: Final = ("secret_digest", "nonce", "last_address", "last_user_ag
 _CLIENT: Final = Select(_select_client)
 _SESSION: Final = Select(_select_session)
 _CLIENT_AND_SESSION: Final = Select(_select_client_and_session)
-_CLIENT_SESSION_AND_TOKEN: Final = Select(_select_client_session_and_token)
+_CLIENT_AND_TOKEN: Final = Select(_select_client_and_token)
 _ROTATE: Final = Update(_rows_to_rotate)

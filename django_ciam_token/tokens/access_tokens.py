@@ -31,7 +31,6 @@ from django_ciam_token.sessions.liveness import (
     read_token_of_client,
     read_token_of_session,
 )
-from django_ciam_token.sessions.rows import ClientReading
 from django_ciam_token.sessions.user import require_active, require_unchanged, user_with_key
 
 logger = logging.getLogger("django_ciam_token")
@@ -111,7 +110,7 @@ def require_unexpired(token: VerifiedAccessToken, *, now: datetime, leeway: time
 
 
 def require_live(
-    token: VerifiedAccessToken, *, revocation: bool = True, already_read: ClientReading | None = None
+    token: VerifiedAccessToken, *, revocation: bool = True, already_read: TokenOfSession | None = None
 ) -> LiveAccessToken:
     """Check in one statement that nothing has ended the token: its own, its session's or its client's end.
 
@@ -123,7 +122,7 @@ def require_live(
         revocation: whether it matters that the token or its session was revoked, the password changed, or
             the client's refresh tokens switched off. User, client and scope are checked in any case, and a
             token without a session is checked in full.
-        already_read: a client with this token's session, if it has that; nothing is read then.
+        already_read: what was read of this token with the client that asks; nothing is read then.
 
     Raises:
         InvalidToken: something has; the reason says what.
@@ -131,7 +130,7 @@ def require_live(
     """
     if token.session_id is None:
         return _require_live_client(token)
-    read = _already_read(already_read) or _read_by_session(token.session_id, token.jti)
+    read = already_read or _read_by_session(token.session_id, token.jti)
     if read is None or read.client.client_id != token.client_id:
         raise InvalidToken(reason="unknown_session")
     if revocation and (read.token_revoked or read.session_revoked_at is not None):
@@ -150,21 +149,6 @@ def require_live(
 def _read_by_session(session_id: uuid.UUID, jti: uuid.UUID) -> TokenOfSession | None:
     using = write_database(RefreshToken)
     return retry(lambda _: read_token_of_session(session_id, jti=jti, using=using), using=using)
-
-
-def _already_read(reading: ClientReading | None) -> TokenOfSession | None:
-    if reading is None or reading.session is None or reading.session.is_stale:
-        return None
-    session = reading.session.session
-    return TokenOfSession(
-        token_revoked=reading.session.token_revoked,
-        session_revoked_at=session.revoked_at,
-        session_auth_hash=session.session_auth_hash,
-        has_refresh_token=session.has_refresh_token,
-        user_id=session.user_id,
-        user=session.user,
-        client=reading.client,
-    )
 
 
 def revoke(token: VerifiedAccessToken, *, client: Client, caller: Caller) -> None:

@@ -77,7 +77,7 @@ def introspect(
 
     Args:
         token: what was recognised as a refresh token or an access token; None if it is neither.
-        asking: the client that asks, with the token's session if that is one of its own. It sees other
+        asking: the client that asks, with what was read of the token if that is one of its own. It sees other
             clients' tokens as not live, unless it ``may_introspect``.
         now: the current time.
 
@@ -98,7 +98,7 @@ def _introspect_access_token(
         access_tokens.require_unexpired(verified, now=now, leeway=ciam_settings.RESOURCE_LEEWAY)
         if not _may_ask(asking.client, verified.client_id):
             return INACTIVE
-        live = access_tokens.require_live(verified, already_read=asking)
+        live = access_tokens.require_live(verified, already_read=asking.access_token)
     except InvalidToken:
         return INACTIVE
     kept = {name: value for name, value in verified.claims.items() if name in _REPEATED_CLAIMS}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from django_ciam_token.api import issue_tokens
@@ -410,3 +413,16 @@ def test_an_access_token_that_is_revoked_alone_is_seen_in_the_one_statement(
     with django_assert_num_queries(1):
         assert introspect(first_tokens["access_token"]).content == INACTIVE
     assert introspect(first_tokens["refresh_token"]).json()["active"] is True
+
+
+def test_of_client_and_session_no_more_is_read_than_an_access_token_needs(introspect, first_tokens):
+    introspect(first_tokens["access_token"])
+
+    with CaptureQueriesContext(connection) as captured:
+        assert introspect(first_tokens["access_token"]).json()["active"] is True
+
+    [statement] = captured
+    columns = re.findall(r"\w+", statement["sql"].partition(" FROM ")[0])
+    assert not {"redirect_uris", "session_lifetime", "nonce", "auth_time"}.intersection(columns)
+    # That of the client's secret, and none of the session's.
+    assert columns.count("secret_digest") == 1
