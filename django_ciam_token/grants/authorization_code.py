@@ -94,8 +94,10 @@ class _Exchange(RotatingRequest):
     def subject_of(self, session: RefreshToken) -> Subject:
         """Return who the tokens are about; what was authorized is what is granted.
 
-        The consent may have been withdrawn while the code was on its way.
+        The consent, or refreshing, may have been taken back while the code was on its way.
         """
+        if session.has_refresh_token and not self.request.client.refresh_tokens_enabled:
+            raise InvalidGrant(reason="refresh_tokens_disabled")
         consented = has_consent(user_id=session.user_id, client=self.request.client, scope=session.scopes)
         if not consented:
             raise InvalidGrant(reason="consent_withdrawn")

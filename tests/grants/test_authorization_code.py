@@ -549,6 +549,10 @@ def withdraw_scope(user, client):
     Client.objects.update(scope="openid")
 
 
+def disable_refresh_tokens(user, client):
+    Client.objects.update(refresh_tokens_enabled=False)
+
+
 @pytest.mark.parametrize(
     ("take_back", "reason"),
     [
@@ -558,6 +562,7 @@ def withdraw_scope(user, client):
         (revoke, "revoked"),
         (withdraw_redirect_uri, "redirect_uri_withdrawn"),
         (withdraw_scope, "scope_withdrawn"),
+        (disable_refresh_tokens, "refresh_tokens_disabled"),
     ],
 )
 def test_what_was_taken_back_meanwhile_is_refused(web_client, user, traces, take_back, reason):
