@@ -20,6 +20,7 @@ from django.test import override_settings
 from django_ciam_token import signals
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.clients import authentication, secrets
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.crypto import authorization_code_string, jose, refresh_token_string
 from django_ciam_token.grants import rotating
 from django_ciam_token.integrations import cors_headers
@@ -190,8 +191,10 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
         assert secret not in everything, "a secret leaked into a log record or a signal"
 
 
-def _searchable(secret: str | bytes) -> str:
+def _searchable(secret: str | bytes | Concealed) -> str:
     """The part of a secret to search for; the second line of a private key, because a repr joins lines."""
+    if isinstance(secret, Concealed):
+        return secret.reveal()
     return secret if isinstance(secret, str) else secret.decode().splitlines()[1]
 
 

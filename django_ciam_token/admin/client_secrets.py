@@ -23,7 +23,7 @@ from django_ciam_token.clients.changes import report_creation, update_client
 from django_ciam_token.clients.secrets import (
     add_first_secret,
     is_live,
-    rotate_client_secret,
+    replace_client_secret,
     secret_to_keep,
 )
 from django_ciam_token.errors import TemporarilyUnavailable
@@ -134,7 +134,7 @@ class ClientSecretsMixin(TokenAdmin):
         if not form.is_valid():
             return self.confirm(request, _replacing(client, form, back))
         try:
-            secret = rotate_client_secret(
+            secret = replace_client_secret(
                 client,
                 overlap=form.chosen,
                 actor=user_name(request.user),

@@ -10,8 +10,8 @@ import json
 from typing import Final
 
 from django.http import HttpRequest
-from django.views.decorators.debug import sensitive_variables
 
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.crypto import site_keys
 from django_ciam_token.models import Client
 
@@ -20,15 +20,13 @@ SHOWN_WITHIN: Final = 300
 """For how many seconds after its creation a secret can be shown."""
 
 
-@sensitive_variables()
-def keep(request: HttpRequest, client: Client, secret: str) -> None:
+def keep(request: HttpRequest, client: Client, secret: Concealed) -> None:
     """Keep a new secret until the next page shows it."""
-    kept = json.dumps({"client": client.pk, "secret": secret})
-    request.session[_KEPT_AS] = site_keys.encrypt(kept.encode(), purpose=site_keys.SHOWN_ONCE)
+    kept = Concealed(json.dumps({"client": client.pk, "secret": secret.reveal()}))
+    request.session[_KEPT_AS] = site_keys.encrypt(kept.reveal().encode(), purpose=site_keys.SHOWN_ONCE)
 
 
-@sensitive_variables()
-def take(request: HttpRequest, client: Client) -> str | None:
+def take(request: HttpRequest, client: Client) -> Concealed | None:
     """Return the kept secret and remove it; None if there is none for this client."""
     kept = request.session.pop(_KEPT_AS, None)
     if kept is None:
@@ -37,4 +35,4 @@ def take(request: HttpRequest, client: Client) -> str | None:
         content = json.loads(site_keys.decrypt(kept, purpose=site_keys.SHOWN_ONCE, max_age=SHOWN_WITHIN))
     except site_keys.Undecryptable:
         return None
-    return str(content["secret"]) if content["client"] == client.pk else None
+    return Concealed(str(content["secret"])) if content["client"] == client.pk else None

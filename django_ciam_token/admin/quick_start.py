@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.debug import sensitive_variables
 
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.models import ApplicationType, Client
 
@@ -25,8 +26,7 @@ class Snippet:
     text: str = field(repr=False)
 
 
-@sensitive_variables()
-def snippets(client: Client, secret: str | None, *, has_secret: bool) -> list[Snippet]:
+def snippets(client: Client, secret: Concealed | None, *, has_secret: bool) -> list[Snippet]:
     """Return snippets for a developer to start with.
 
     Args:
@@ -34,15 +34,22 @@ def snippets(client: Client, secret: str | None, *, has_secret: bool) -> list[Sn
         secret: None if it has none, or if it is not shown any more.
         has_secret: whether it must present one; what is not shown is then to be filled in.
     """
-    shown = secret or _PLACEHOLDER if has_secret else None
+    # Made without the secret: what the site has to be asked may fail.
+    blank = _to_be_filled_in(client, _PLACEHOLDER if has_secret else None)
+    if secret is None or not has_secret:
+        return blank
+    return [Snippet(one.name, secret.lend(partial(one.text.replace, _PLACEHOLDER))) for one in blank]
+
+
+def _to_be_filled_in(client: Client, secret: str | None) -> list[Snippet]:
     if client.application_type == ApplicationType.SPA:
-        return [_oidc_client_ts(client), _curl(client, shown)]
+        return [_oidc_client_ts(client), _curl(client, secret)]
     return [
-        _curl(client, shown),
-        Snippet(_("Environment variables"), _environment(client, shown)),
-        _authlib(client, shown),
-        _openid_client(client, shown),
-        _spring(client, shown),
+        _curl(client, secret),
+        Snippet(_("Environment variables"), _environment(client, secret)),
+        _authlib(client, secret),
+        _openid_client(client, secret),
+        _spring(client, secret),
     ]
 
 
@@ -62,7 +69,6 @@ def _oidc_client_ts(client: Client) -> Snippet:
     )
 
 
-@sensitive_variables()
 def _curl(client: Client, secret: str | None) -> Snippet:
     secret_line = "" if secret is None else f"    -d client_secret={secret} \\\n"
     if client.application_type == ApplicationType.M2M:
@@ -75,13 +81,11 @@ def _curl(client: Client, secret: str | None) -> Snippet:
     )
 
 
-@sensitive_variables()
 def _environment(client: Client, secret: str | None) -> str:
     lines = f"OIDC_ISSUER={ciam_settings.ISSUER}\nOIDC_CLIENT_ID={client.client_id}\n"
     return lines if secret is None else f"{lines}OIDC_CLIENT_SECRET={secret}\n"
 
 
-@sensitive_variables()
 def _authlib(client: Client, secret: str | None) -> Snippet:
     secret_line = "" if secret is None else f'    client_secret="{secret}",\n'
     return Snippet(
@@ -92,7 +96,6 @@ def _authlib(client: Client, secret: str | None) -> Snippet:
     )
 
 
-@sensitive_variables()
 def _openid_client(client: Client, secret: str | None) -> Snippet:
     arguments = f'new URL("{ciam_settings.ISSUER}"), "{client.client_id}"'
     arguments += "" if secret is None else f', "{secret}"'
@@ -104,7 +107,6 @@ def _openid_client(client: Client, secret: str | None) -> Snippet:
     )
 
 
-@sensitive_variables()
 def _spring(client: Client, secret: str | None) -> Snippet:
     registration = f"{_SPRING}.registration.portal"
     return Snippet(

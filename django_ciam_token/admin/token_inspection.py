@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from datetime import timezone as datetime_timezone
+from functools import partial
 from typing import Any, Final
 
 from django.conf import settings
@@ -87,7 +88,7 @@ def inspect(token: Concealed, *, now: datetime) -> Inspection:
 
 def _refresh_token(token: Concealed, now: datetime) -> Inspection:
     try:
-        presented = refresh_token_string.authenticate(token.reveal(), site_keys.token_keys())
+        presented = token.lend(partial(refresh_token_string.authenticate, keys=site_keys.token_keys()))
     except WrongMAC:
         forgery = _(
             "Its MAC is wrong: it is forged or damaged, or was issued with other SECRETS than this site has."
@@ -147,7 +148,7 @@ def _position(session: RefreshToken, presented: GenuineToken) -> str:
 
 def _code(token: Concealed, now: datetime) -> Inspection:
     try:
-        code = authorization_code_string.authenticate(token.reveal(), site_keys.code_keys())
+        code = token.lend(partial(authorization_code_string.authenticate, keys=site_keys.code_keys()))
     except NotGenuine:
         return Inspection(Kind.CODE, forgery=_("Its MAC is wrong: it is forged or damaged."))
     known = Inspection(Kind.CODE, is_genuine=True, session_id=code.session_id)

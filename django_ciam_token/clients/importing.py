@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
@@ -150,7 +151,7 @@ def _keep_secret(client: Client, foreign: ForeignClient) -> Iterator[str]:
         return
     keep = import_client_secret if foreign.is_secret_hashed else import_plain_secret
     try:
-        keep(client, foreign.secret.reveal())
+        foreign.secret.lend(partial(keep, client))
     except ValueError as error:
         yield f"its secret can't be kept: {error}. Give it one with: manage.py rotate_client_secret"
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 from django.db import transaction
-from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token.caller import NOBODY, Caller
 from django_ciam_token.clients.changes import report_creation
 from django_ciam_token.clients.secrets import add_first_secret
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import ApplicationType, Client
 
@@ -37,7 +37,6 @@ def lifetimes_of_type(application_type: str) -> Mapping[str, timedelta]:
     return _LIFETIMES.get(application_type, {})
 
 
-@sensitive_variables()
 def create_client(
     *,
     name: str,
@@ -60,6 +59,21 @@ def create_client(
     Raises:
         django.core.exceptions.ValidationError: a field is wrong, or the client_id is taken.
     """
+    client, secret = register_client(
+        name=name, application_type=application_type, actor=actor, caller=caller, **fields
+    )
+    return client, None if secret is None else secret.reveal()
+
+
+def register_client(
+    *,
+    name: str,
+    application_type: ApplicationType | str,
+    actor: str = "",
+    caller: Caller = NOBODY,
+    **fields: Any,
+) -> tuple[Client, Concealed | None]:
+    """Do what `create_client` does, and return the secret so that no error report can have it."""
     given = {field: value for field, value in fields.items() if value is not None}
     client = Client(
         name=name, application_type=application_type, **{**lifetimes_of_type(application_type), **given}

@@ -78,15 +78,13 @@ def _is_password(secret: str, password_hash: str) -> bool:
         return False
 
 
-@sensitive_variables()
-def add_first_secret(client: Client) -> str:
+def add_first_secret(client: Client) -> Concealed:
     """Give a new client its secret and return it; it can't be recovered."""
     secret = _new_secret()
     _store_secret(client, secret, timezone.now())
     return secret
 
 
-@sensitive_variables()
 def rotate_client_secret(
     client: Client,
     *,
@@ -111,6 +109,18 @@ def rotate_client_secret(
         TemporarilyUnavailable: the database refused. If a COMMIT broke, there may be a secret that nobody
             has seen, and the present one ends as was asked for; the same call again gives another.
     """
+    return replace_client_secret(client, overlap=overlap, now=now, actor=actor, caller=caller).reveal()
+
+
+def replace_client_secret(
+    client: Client,
+    *,
+    overlap: timedelta | None = None,
+    now: datetime | None = None,
+    actor: str = "",
+    caller: Caller = NOBODY,
+) -> Concealed:
+    """Do what `rotate_client_secret` does, and return the secret so that no error report can have it."""
     now = now or timezone.now()
     ends_at = after(now, ciam_settings.CLIENT_SECRET_OVERLAP if overlap is None else overlap)
     using = write_database(Client)
@@ -122,7 +132,7 @@ def rotate_client_secret(
             _locked(client, using=using)
             # After a COMMIT whose outcome is unknown the new secret may be there already: replacing it
             # once more would end the one that the application uses.
-            if client.secrets.using(using).filter(secret_digest=secret_digest(secret)).exists():
+            if client.secrets.using(using).filter(secret_digest=secret.lend(secret_digest)).exists():
                 return
             _end_secrets(client, now=now, ends_at=ends_at, using=using)
             _store_secret(client, secret, now)
@@ -193,8 +203,8 @@ def _replace_secrets(client: Client, digest: str, *, last_four: str) -> ClientSe
         )
 
 
-def _new_secret() -> str:
-    return SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
+def _new_secret() -> Concealed:
+    return Concealed(SECRET_PREFIX + secrets.token_urlsafe(_SECRET_BYTES))
 
 
 def _locked(client: Client, *, using: str) -> Client:
@@ -204,10 +214,12 @@ def _locked(client: Client, *, using: str) -> Client:
     return Client.objects.using(using).select_for_update(no_key=no_key).get(pk=client.pk)
 
 
-@sensitive_variables()
-def _store_secret(client: Client, secret: str, now: datetime) -> None:
+def _store_secret(client: Client, secret: Concealed, now: datetime) -> None:
     ClientSecret.objects.using(write_database(Client)).create(
-        client=client, secret_digest=secret_digest(secret), last_four=secret[-4:], created_at=now
+        client=client,
+        secret_digest=secret.lend(secret_digest),
+        last_four=secret.reveal()[-4:],
+        created_at=now,
     )
 
 

@@ -126,7 +126,7 @@ class _Exchange(RotatingRequest):
 
 def _genuine(text: Concealed, request: TokenRequest) -> GenuineCode:
     try:
-        return authorization_code_string.authenticate(text.reveal(), site_keys.code_keys())
+        return text.lend(partial(authorization_code_string.authenticate, keys=site_keys.code_keys()))
     except NotGenuine as error:
         if isinstance(error, WrongMAC):
             key_set.current().require_right_secrets(request.now)

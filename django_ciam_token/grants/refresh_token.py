@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from django_ciam_token import scopes, signals
@@ -77,7 +78,7 @@ class _Refresh(RotatingRequest):
 def _authenticated(text: Concealed, keys: Sequence[TokenKey], now: datetime) -> GenuineToken:
     """Return the content of a token of ours, or what a token of another package stands for."""
     try:
-        return refresh_token_string.authenticate(text.reveal(), keys)
+        return text.lend(partial(refresh_token_string.authenticate, keys=keys))
     except WrongMAC:
         key_set.current().require_right_secrets(now)
         presented = None

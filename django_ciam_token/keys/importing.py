@@ -9,7 +9,6 @@ from typing import Final
 
 from django.db import transaction
 from django.utils import timezone
-from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token import signals
 from django_ciam_token.caller import NOBODY
@@ -30,7 +29,6 @@ PUBLISHED_FOR: Final = timedelta(days=30)
 _KID: Final = re.compile(r"[\x21-\x7e]{1,64}")
 
 
-@sensitive_variables()
 def import_signing_key(
     pem: bytes,
     *,
@@ -60,6 +58,7 @@ def import_signing_key(
     """
     now = now or timezone.now()
     private = foreign_key.read_private_key(pem)
+    del pem  # What follows may fail, and error reports have the variables.
     chosen = foreign_key.algorithm_of(private, algorithm)
     jwk = jose.public_jwk(private, chosen)
     if kid is not None:

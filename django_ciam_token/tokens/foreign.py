@@ -137,5 +137,6 @@ def _awaits_first_use(session: RefreshToken) -> bool:
 
 
 def _grace_period(session: RefreshToken) -> timedelta:
-    clients = Client.objects.using(write_database(Client)).filter(pk=session.client_id)
-    return read_rows(clients)[0].effective_grace_period
+    clients = read_rows(Client.objects.using(write_database(Client)).filter(pk=session.client_id))
+    # If it was deleted just now, its sessions are gone as well.
+    return next((client.effective_grace_period for client in clients), timedelta(0))

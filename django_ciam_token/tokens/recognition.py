@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from functools import partial
 
 from django.utils import timezone
 
@@ -29,7 +30,7 @@ def recognise(token: Concealed, *, now: datetime) -> GenuineToken | VerifiedAcce
         TemporarilyUnavailable: the signing keys can't be read, or the site has the wrong secrets.
     """
     try:
-        return refresh_token_string.authenticate(token.reveal(), site_keys.token_keys())
+        return token.lend(partial(refresh_token_string.authenticate, keys=site_keys.token_keys()))
     except WrongMAC:
         key_set.current().require_right_secrets(now)
         raise InvalidToken(reason="not_genuine") from None

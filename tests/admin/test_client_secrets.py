@@ -75,7 +75,7 @@ def test_a_public_client_is_warned_before_it_gets_a_secret(operator, spa_client)
 
 def test_nothing_is_replaced_if_the_database_is_unavailable(operator, monkeypatch):
     client = ClientFactory()
-    monkeypatch.setattr(client_secrets, "rotate_client_secret", refuse)
+    monkeypatch.setattr(client_secrets, "replace_client_secret", refuse)
 
     response = operator.post(
         url("client_replace_secret", client.pk), {"confirmed": "yes", "overlap": "0"}, follow=True

@@ -5,15 +5,18 @@ from __future__ import annotations
 import pytest
 
 from django_ciam_token.admin import quick_start
+from django_ciam_token.concealed import Concealed
 from tests.admin.new_clients import SECRET
 from tests.factories import ClientFactory
 from tests.operators import browser_of, url
 
 pytestmark = pytest.mark.django_db
 
+SHOWN = Concealed("ciam_cs_x")
+
 
 @pytest.mark.parametrize("application_type", ["web", "mobile", "m2m"])
-@pytest.mark.parametrize(("secret", "has_secret"), [(None, False), (None, True), ("ciam_cs_x", True)])
+@pytest.mark.parametrize(("secret", "has_secret"), [(None, False), (None, True), (SHOWN, True)])
 def test_the_snippets_contain_everything_that_a_library_needs(application_type, secret, has_secret):
     client = ClientFactory(application_type=application_type)
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Any
@@ -415,13 +416,14 @@ def secret_parts(secret: str) -> list[str]:
 
 
 def urlpatterns_of_the_site() -> list[Any]:
+    from django.contrib import admin
     from django.http import JsonResponse
     from django.urls import include, path
     from rest_framework.decorators import api_view, authentication_classes
     from rest_framework.throttling import BaseThrottle
 
     from django_ciam_token.api import issue_tokens
-    from django_ciam_token.resource_server import AccessTokenAuthentication
+    from django_ciam_token.resource_server import AccessTokenAuthentication, access_token_required
     from django_ciam_token.views.token import TokenView
     from tests.factories import ClientFactory, UserFactory
 
@@ -451,8 +453,22 @@ def urlpatterns_of_the_site() -> list[Any]:
         path("throttled", Throttled.as_view()),
         path("unhandled", Unhandled.as_view()),
         path("orders", orders),
+        path("decorated", access_token_required(scopes=["openid"])(fail)),
+        path("ninja/", ninja_api().urls),
+        path("admin/", admin.site.urls),
         path("login", login),
     ]
+
+
+def ninja_api() -> Any:
+    from ninja import NinjaAPI
+
+    from django_ciam_token.integrations.django_ninja import AccessTokenAuth, send_challenges
+
+    api = NinjaAPI(auth=AccessTokenAuth(scopes=["openid"]))
+    send_challenges(api)
+    api.get("/orders")(lambda request: fail())
+    return api
 
 
 class Reported:
@@ -545,6 +561,8 @@ KINDS = {
 
 if __name__ == "__main__":
     sys.modules["tests.error_reports.site"] = sys.modules["__main__"]
+    for more in ("operators", "people"):
+        import_module(f"tests.error_reports.{more}")
     with tempfile.TemporaryDirectory() as directory:
         options = json.loads(sys.argv[1])
         found = run(start(directory, **options))

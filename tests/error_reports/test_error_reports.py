@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.error_reports.site import CASES, KINDS
+from tests.error_reports import operators, people, site
+from tests.error_reports.site import KINDS
+
+CASES = site.CASES
+assert operators.case is people.case is site.case  # They have registered theirs.
 
 ROOT = Path(__file__).parents[2]
 SET_UPS = {

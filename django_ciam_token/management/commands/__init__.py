@@ -14,6 +14,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.database.retry import UNAVAILABLE
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import TemporarilyUnavailable
@@ -51,8 +52,14 @@ class TokenCommand(BaseCommand):
             raise CommandError("Nothing was changed. With --no-input the command does not ask.")
 
     def write_json(self, members: Mapping[str, Any]) -> None:
-        """Write one JSON object and nothing else."""
-        self.stdout.write(json.dumps(members))
+        """Write one JSON object and nothing else; what is concealed is revealed."""
+        Concealed(json.dumps(members, default=Concealed.reveal)).lend(self.stdout.write)
+
+    def write_lines(self, members: Mapping[str, Any]) -> None:
+        """Write a line for each; what is concealed is revealed."""
+        for name, value in members.items():
+            shown = Concealed.reveal if isinstance(value, Concealed) else str
+            Concealed(f"{name}: {shown(value)}").lend(self.stdout.write)
 
 
 def add_json_option(parser: CommandParser) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
-from django_ciam_token.clients.registration import create_client
+from django_ciam_token.clients.registration import register_client
 from django_ciam_token.management.client_options import add_client_options, fields_of
 from django_ciam_token.management.commands import TokenCommand, add_json_option, explain, operator_name
 from django_ciam_token.models import ApplicationType
@@ -47,12 +47,12 @@ class Command(TokenCommand):
         """Create the client and show what its developer needs."""
         fields = {"client_id": options["client_id"], **fields_of(options)}
         try:
-            client, secret = create_client(
+            client, secret = register_client(
                 name=options["name"], application_type=options["type"], actor=operator_name(), **fields
             )
         except ValidationError as error:
             raise CommandError(explain(error)) from error
-        members = {"client_id": client.client_id}
+        members: dict[str, Any] = {"client_id": client.client_id}
         if secret is not None:
             members["client_secret"] = secret
         if options["json"]:
@@ -63,7 +63,6 @@ class Command(TokenCommand):
             }
             self.write_json(members)
             return
-        for name, value in members.items():
-            self.stdout.write(f"{name}: {value}")
+        self.write_lines(members)
         if secret is not None:
             self.stdout.write("Keep the client_secret now: it is not stored and can't be shown again.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from django_ciam_token.api import issue_tokens
+from django_ciam_token.concealed import Concealed
 from django_ciam_token.errors import OAuthError
 from django_ciam_token.management.commands import TokenCommand, add_json_option, find_client, find_user
 
@@ -35,11 +37,14 @@ class Command(TokenCommand):
         client = find_client(options["client"])
         user = None if options["user"] is None else find_user(options["user"])
         try:
-            answer = issue_tokens(client=client, user=user, scope=options["scope"])
+            answer = _concealed(issue_tokens(client=client, user=user, scope=options["scope"]))
         except OAuthError as error:
             raise CommandError(f"{error.error}: {error.description or error.reason}") from error
         if options["json"]:
             self.write_json(answer)
             return
-        for name, value in answer.items():
-            self.stdout.write(f"{name}: {value}")
+        self.write_lines(answer)
+
+
+def _concealed(answer: Mapping[str, str | int]) -> dict[str, Concealed | int]:
+    return {name: Concealed(value) if isinstance(value, str) else value for name, value in answer.items()}

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 from django.utils import timezone
 
-from django_ciam_token.clients.secrets import rotate_client_secret
+from django_ciam_token.clients.secrets import replace_client_secret
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.management.commands import (
@@ -63,20 +63,19 @@ class Command(TokenCommand):
                 "that does not send it is refused. If you want that, add --make-confidential."
             )
         try:
-            secret = rotate_client_secret(client, overlap=options["overlap"], actor=operator_name())
+            secret = replace_client_secret(client, overlap=options["overlap"], actor=operator_name())
         except TemporarilyUnavailable as error:
             raise CommandError(
                 "The database refused. There may be a new secret nevertheless, which nobody has seen: rotate "
                 "again now."
             ) from error
+        members = {"client_id": client.client_id, "client_secret": secret}
         replaced, now = _replaced(client), timezone.now()
         if options["json"]:
-            answer: dict[str, str | None] = {"client_id": client.client_id, "client_secret": secret}
-            if ends := [end for _, end in replaced if end > now]:
-                answer["replaced_secret_expires_at"] = iso(max(ends))
-            self.write_json(answer)
+            ends = [end for _, end in replaced if end > now]
+            self.write_json({**members, **({"replaced_secret_expires_at": iso(max(ends))} if ends else {})})
             return
-        self.stdout.write(f"client_id: {client.client_id}\nclient_secret: {secret}")
+        self.write_lines(members)
         self.stdout.write("Keep the client_secret now: it is not stored and can't be shown again.")
         for last_four, end in replaced:
             what = f"works until {written(end)}" if end > now else "no longer works"
