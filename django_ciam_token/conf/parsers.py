@@ -17,15 +17,22 @@ _LONGEST: Final = timedelta(days=3660)
 _SHORTEST: Final = timedelta(seconds=1)
 
 
-def as_lifetime(value: Any) -> timedelta:
-    """Return a timedelta, also from a number of seconds."""
+def as_lifetime(value: Any, *, or_else: str = "") -> timedelta:
+    """Return a timedelta, also from a number of seconds.
+
+    Args:
+        value: what the site wrote.
+        or_else: what else the caller takes, for the message.
+    """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         try:
             value = timedelta(seconds=value)
         except (OverflowError, ValueError):
             value = None
     if not isinstance(value, timedelta) or not _SHORTEST <= value <= _LONGEST:
-        raise ValueError("must be a timedelta or a number of seconds, at least 1 and at most ten years")
+        raise ValueError(
+            f"must be {or_else}a timedelta or a number of seconds, at least 1 and at most ten years"
+        )
     return value
 
 
@@ -39,14 +46,14 @@ def as_code_lifetime(value: Any) -> timedelta:
 
 def as_lifetime_or_none(value: Any) -> timedelta | None:
     """Return a timedelta, or None for no limit."""
-    return None if value is None else as_lifetime(value)
+    return None if value is None else as_lifetime(value, or_else="None, or ")
 
 
 def as_lifetime_or_zero(value: Any) -> timedelta:
     """Return a timedelta, which may be zero."""
     if value in (0, timedelta(0)) and not isinstance(value, bool):
         return timedelta(0)
-    return as_lifetime(value)
+    return as_lifetime(value, or_else="0, or ")
 
 
 def as_count_or_none(value: Any) -> int | None:
