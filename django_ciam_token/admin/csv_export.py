@@ -23,11 +23,12 @@ from django.http import (
     StreamingHttpResponse,
 )
 from django.urls import URLPattern
-from django.utils.timezone import is_aware, now
+from django.utils.timezone import now
 
 from django_ciam_token.admin.base import ReadOnlyAdmin
 from django_ciam_token.admin.csv_columns import Column
 from django_ciam_token.caller import Caller
+from django_ciam_token.database.local_time import local
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import SecurityEvent
 from django_ciam_token.sessions.user import user_name
@@ -99,8 +100,7 @@ def safe(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        instant = value.astimezone(timezone.utc) if is_aware(value) else value
-        return instant.isoformat(timespec="milliseconds")
+        return local(value).astimezone(timezone.utc).isoformat(timespec="milliseconds")
     text = str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import datetime
 
 import pytest
 from django.db import connection
@@ -46,6 +47,13 @@ def test_no_secret_is_exported(operator, session):
     assert not {"secret_digest", "nonce", "session_auth_hash"} & set(row)
     assert row["session_id"] == str(session.pk)
     assert row["issued_at"].endswith("+00:00")
+
+
+def test_instants_are_in_utc_also_on_a_site_without_time_zones(settings):
+    settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Berlin"
+
+    noon = datetime(2026, 7, 1, 12)  # noqa: DTZ001 - as such a site has it
+    assert csv_export.safe(noon) == "2026-07-01T10:00:00.000+00:00"
 
 
 def test_an_export_is_bounded_and_read_in_batches(operator, monkeypatch):
