@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.core.cache import cache
 from rest_framework.request import Request
@@ -96,17 +96,17 @@ class FailureThrottle(BaseThrottle):
         key = _key(client_id, network)
         # Read again: during a slow hash other requests may have failed.
         history = [self.timer(), *self._read(key)][:limit]
-        self.memory.set(_of_tenant(key), history)
+        self.memory.set(key, history)
         try:
-            self.cache.set(key, history, _MINUTE)
+            self.cache.set(key.in_cache(), history, _MINUTE)
         except Exception:  # noqa: BLE001 - each cache driver raises exceptions of its own
             _report()
 
-    def _read(self, key: str) -> list[float]:
+    def _read(self, key: _Key) -> list[float]:
         """Return the times of the failures in the last minute, newest first."""
-        known = self.memory.get(_of_tenant(key))
+        known = self.memory.get(key)
         try:
-            shared: list[float] = self.cache.get(key, [])
+            shared: list[float] = self.cache.get(key.in_cache(), [])
         except Exception:  # noqa: BLE001
             _report()
             shared = []
@@ -119,15 +119,22 @@ class FailureThrottle(BaseThrottle):
 after_fork(FailureThrottle.memory.forget)
 
 
-def _key(client_id: str, network: str) -> str:
-    # Hashed, because a request may name a client_id of any length and with any characters.
-    ident = hashlib.sha256(f"{client_id}\n{network}".encode()).hexdigest()
-    return f"django_ciam_token_failures:{ident}"
+class _Key(NamedTuple):
+    """What the failures of a client from a network are counted under."""
+
+    tenant: Hashable
+    client_id: str
+    network: str
+
+    def in_cache(self) -> str:
+        """Return the key in the cache, which all tenants may share."""
+        # Hashed, because a request may name a client_id of any length and with any characters.
+        ident = hashlib.sha256("\n".join((repr(self.tenant), *self[1:])).encode()).hexdigest()
+        return f"django_ciam_token_failures:{ident}"
 
 
-def _of_tenant(key: str) -> Hashable:
-    """Return the key in this process; in the cache a ``KEY_FUNCTION`` of the site keeps tenants apart."""
-    return tenant_key(write_database(Client)), key
+def _key(client_id: str, network: str) -> _Key:
+    return _Key(tenant_key(write_database(Client)), client_id, network)
 
 
 def _report() -> None:

@@ -228,8 +228,10 @@ def test_a_process_remembers_a_limited_number_of_histories(monkeypatch):
     assert [memory.get(name) for name in "abc"] == [[1.0], [], [1.0]]
 
 
-def test_what_a_process_remembers_of_one_tenant_does_not_count_for_another(fail, monkeypatch):
-    monkeypatch.setattr(throttling.FailureThrottle, "cache", Dummy())
+@pytest.mark.parametrize("cached", [False, True])
+def test_the_failures_of_one_tenant_do_not_count_for_another(fail, monkeypatch, cached):
+    if not cached:
+        monkeypatch.setattr(throttling.FailureThrottle, "cache", Dummy())
     for schema, status in (("blue", 429), ("green", 401)):
         monkeypatch.setattr(connections["default"], "schema_name", schema, raising=False)
         if schema == "blue":
