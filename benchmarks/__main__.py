@@ -8,12 +8,13 @@ from contextlib import closing
 from dataclasses import replace
 
 from benchmarks import first_tokens, growth, protected, report
+from benchmarks.arriving import arrive
 from benchmarks.comparison import FULL, QUICK, compare
 from benchmarks.databases import DatabaseServer, MariaDB, PostgreSQL, SQLite
 from benchmarks.purge import purge
 from benchmarks.servers import SERVERS
 
-PARTS = ("comparison", "first-tokens", "protected-views", "growth", "churn", "purge")
+PARTS = ("comparison", "first-tokens", "protected-views", "growth", "churn", "purge", "arriving")
 
 
 def main() -> None:
@@ -79,6 +80,8 @@ def _grow(postgresql: PostgreSQL, parts: tuple[str, ...], *, is_quick: bool) -> 
         print(growth.churn(postgresql, plan), flush=True)
     if "purge" in parts:
         print(purge(postgresql, 20_000 if is_quick else 1_000_000), flush=True)
+    if "arriving" in parts:
+        print(arrive(postgresql, 20_000 if is_quick else 1_000_000), flush=True)
 
 
 main()

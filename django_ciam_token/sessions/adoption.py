@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -20,7 +20,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, transaction
 
 from django_ciam_token.crypto import refresh_token_string
-from django_ciam_token.database.retry import LostRace, retry
+from django_ciam_token.database.retry import LostRace, read_rows, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.models import ApplicationType, Client, ForeignToken, RefreshToken
 from django_ciam_token.sessions.auth_hash import session_auth_hash
@@ -109,20 +109,32 @@ def adopt_one(token: LiveToken, *, name: str, now: datetime) -> uuid.UUID | None
     return adoption.sessions.get(key_of(name, token.known_by))
 
 
-def extend(session: RefreshToken, token: LiveToken) -> None:
-    """Let a session that was not refreshed yet last as long as its token does in the other system.
+def extend(sessions: Iterable[tuple[RefreshToken, LiveToken]]) -> None:
+    """Let sessions that were not refreshed yet last as long as their tokens do in the other system.
 
     Raises:
         TemporarilyUnavailable: the database refused.
     """
-    expires_at = token.expires_at
-    if token.is_expiry_final or expires_at is None or expires_at <= session.expires_at:
+    longer = [
+        (session, token.expires_at)
+        for session, token in sessions
+        if not token.is_expiry_final and token.expires_at and token.expires_at > session.expires_at
+    ]
+    if not longer:
         return
     using = write_database(RefreshToken)
-    row = RefreshToken.objects.using(using).filter(
-        pk=session.pk, generation=FIRST_GENERATION, revoked_at=None
-    )
-    retry(lambda _: row.update(expires_at=expires_at), using=using)
+    ids = {session.client_id for session, _ in longer}
+    clients = {client.pk: client for client in read_rows(Client.objects.using(using).filter(pk__in=ids))}
+    extended = []
+    for session, expires_at in longer:
+        client, before = clients.get(session.client_id), session.expires_at
+        session.expires_at = expires_at
+        if client is not None:
+            session.expires_at = session.ends_at(client)
+        if session.expires_at > before:
+            extended.append(session)
+    rows = RefreshToken.objects.using(using).filter(generation=FIRST_GENERATION, revoked_at=None)
+    retry(lambda _: rows.bulk_update(extended, ["expires_at"]), using=using)
 
 
 def session_ids(keys: Mapping[uuid.UUID, object], *, using: str) -> dict[uuid.UUID, uuid.UUID]:

@@ -105,7 +105,7 @@ class _Presented:
     def _live(self, token: LiveToken, reading: SessionReading | None) -> GenuineToken | None:
         if reading is not None:
             # It may have been used in the other system since, and live longer for it.
-            extend(reading.session, token)
+            extend([(reading.session, token)])
             return self._first_token_of(reading.session.pk)
         session_id = adopt_one(token, name=self.name, now=self.now)
         return None if session_id is None else self._first_token_of(session_id)

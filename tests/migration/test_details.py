@@ -162,6 +162,43 @@ def test_a_token_that_is_not_rotated_lives_longer_with_each_use(site, user, expi
         assert site.refresh(registered, token).status == 200
 
 
+def test_a_second_import_writes_nothing_for_sessions_that_end_before_their_tokens(site, user):
+    package = Toolkit()
+    registered = package.register()
+    changed = {**settings.OAUTH2_PROVIDER, "REFRESH_TOKEN_EXPIRE_SECONDS": 90 * 86_400}
+    with override_settings(OAUTH2_PROVIDER=changed):
+        package.sign_in(site, registered, user)
+        run_import(package)
+        before = RefreshToken.objects.get()
+
+        with CaptureQueriesContext(connection) as queries:
+            run_import(package)
+
+    assert before.expires_at == before.issued_at + timedelta(days=30)
+    assert RefreshToken.objects.get().expires_at == before.expires_at
+    assert not [query for query in queries if query["sql"].startswith("UPDATE")]
+
+
+def test_many_sessions_are_prolonged_by_one_statement(site, user):
+    package = Toolkit()
+    registered = package.register()
+    changed = {**settings.OAUTH2_PROVIDER, "ROTATE_REFRESH_TOKEN": False}
+    with override_settings(OAUTH2_PROVIDER=changed):
+        tokens = [package.sign_in(site, registered, user) for _ in range(3)]
+        package.let_time_pass(minutes=90)
+        run_import(package)
+        before = set(RefreshToken.objects.values_list("expires_at", flat=True))
+        for token in tokens:
+            assert package.refresh(site, registered, token).status == 200
+
+        with CaptureQueriesContext(connection) as queries:
+            run_import(package)
+
+    after = set(RefreshToken.objects.values_list("expires_at", flat=True))
+    assert min(after) > max(before) + timedelta(hours=1)
+    assert len([query for query in queries if query["sql"].startswith("UPDATE")]) == 1
+
+
 def test_a_token_with_strange_characters_is_refused(site):
     registered = Toolkit().register()
     run_import(Toolkit())
