@@ -51,6 +51,12 @@ def test_the_page_of_the_tutorial_stays_signed_in_until_its_sessions_are_ended(p
     see(page, "Signed out")
     see(other, "Signed out")
 
+    # She is still logged in at the site. The tab that did nothing is signed in again as well, and refreshes.
+    page.get_by_role("button", name="Sign in").click()
+    see(page, "1001")
+    see(other, "Signed in. Refreshes of this page: 2")
+    see(other, "1001")
+
 
 def test_the_page_of_the_tutorial_signs_out(page):
     page.get_by_role("button", name="Sign out").click()
