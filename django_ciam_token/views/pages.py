@@ -104,6 +104,7 @@ class PageView(View):
         if http.method not in _METHODS:
             return HttpResponseNotAllowed(_METHODS)
         _require_middleware(http)
+        _forget_unusable_session(http)
         sent = self._read(http)
         self._language = _preferred_language(sent.values)
         if http.method == "HEAD":
@@ -203,6 +204,15 @@ def _require_middleware(http: HttpRequest) -> None:
         raise ImproperlyConfigured(
             "People can't sign in: MIDDLEWARE has no SessionMiddleware or no AuthenticationMiddleware."
         )
+
+
+def _forget_unusable_session(http: HttpRequest) -> None:
+    """Go on without a session cookie that PostgreSQL can't be asked for; nobody is signed in with it.
+
+    Django fails on it, and a neighbouring host that sets such a cookie would keep people from signing in.
+    """
+    if "\x00" in (getattr(http.session, "session_key", None) or ""):
+        http.session = type(http.session)()
 
 
 def _query(http: HttpRequest) -> bytes:

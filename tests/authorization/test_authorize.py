@@ -607,6 +607,17 @@ def test_a_session_cookie_that_an_attacker_planted_is_not_the_one_that_is_signed
     assert next_of(attacker.get(url(application)))
 
 
+@pytest.mark.parametrize("path_", [AUTHORIZE, "/oauth2/logout"])
+def test_a_session_cookie_with_a_nul_is_none_and_is_taken_away(browser, application, path_):
+    # Within quotes a cookie may have any character.
+    browser.cookies.load('sessionid="\\000' + "a" * 32 + '"')
+
+    response = browser.get(f"{path_}?{urlencode(parameters(application))}")
+
+    assert response.status_code == (302 if path_ == AUTHORIZE else 200)
+    assert response.cookies["sessionid"]["max-age"] == 0
+
+
 def test_the_key_of_a_kept_request_is_no_session_that_signs_anybody_in(application, user):
     attacker, victim = Browser(), Browser()
     address = next_of(attacker.get(url(application, state="x" * 1900)))
