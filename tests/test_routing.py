@@ -112,6 +112,9 @@ def test_whether_a_key_is_here_already_is_not_read_from_a_replica(dead_replica):
     assert [import_signing_key(pem)[1] for _ in range(2)] == [True, False]
 
 
+TOGETHER = ("Client", "ClientSecret", "Consent", "ForeignToken", "RefreshToken", "RevokedAccessToken")
+
+
 class Split:
     """Some models are in another database."""
 
@@ -122,7 +125,9 @@ class Split:
         return "other" if model._meta.label in self.labels else None
 
 
-@pytest.mark.parametrize("label", [settings.AUTH_USER_MODEL, "django_ciam_token.Client"])
+@pytest.mark.parametrize(
+    "label", [settings.AUTH_USER_MODEL, *(f"django_ciam_token.{name}" for name in TOGETHER)]
+)
 def test_rows_that_are_read_together_must_be_in_one_database(settings, label):
     settings.DATABASE_ROUTERS = [Split(label)]
 
@@ -133,8 +138,8 @@ def test_rows_that_are_read_together_must_be_in_one_database(settings, label):
 
 
 def test_all_of_them_may_be_in_another_database_and_what_is_kept_of_a_tenant_elsewhere(settings):
-    labels = [settings.AUTH_USER_MODEL, "Client", "ClientSecret", "RefreshToken", "RevokedAccessToken"]
-    settings.DATABASE_ROUTERS = [Split(labels[0], *(f"django_ciam_token.{label}" for label in labels[1:]))]
+    ours = (f"django_ciam_token.{name}" for name in TOGETHER)
+    settings.DATABASE_ROUTERS = [Split(settings.AUTH_USER_MODEL, *ours)]
     assert check_settings(None) == []
 
     settings.DATABASE_ROUTERS = [Split("django_ciam_token.SecurityEvent")]

@@ -17,7 +17,15 @@ from django.db import connections
 from django_ciam_token.checks.messages import error, warning
 from django_ciam_token.conf import ciam_settings, option_names, site_values
 from django_ciam_token.database.routing import write_database
-from django_ciam_token.models import Client, ClientSecret, RefreshToken, RevokedAccessToken, SigningKey
+from django_ciam_token.models import (
+    Client,
+    ClientSecret,
+    Consent,
+    ForeignToken,
+    RefreshToken,
+    RevokedAccessToken,
+    SigningKey,
+)
 from django_ciam_token.sessions import foreign
 
 _SHORTEST_SECRET: Final = 32
@@ -137,7 +145,8 @@ def _is_issuer(issuer: Any) -> TypeGuard[str]:
 
 def _check_databases() -> Iterator[CheckMessage]:
     """Check that the routers keep together what one statement of a refresh reads."""
-    joined = (get_user_model(), Client, ClientSecret, RefreshToken, RevokedAccessToken)
+    ours = (Client, ClientSecret, Consent, ForeignToken, RefreshToken, RevokedAccessToken)
+    joined = (get_user_model(), *ours)
     using = {model._meta.label: write_database(model) for model in joined}
     if len(set(using.values())) > 1:
         described = ", ".join(f"{label} to {alias!r}" for label, alias in using.items())
