@@ -118,7 +118,9 @@ def _span(keys: Sequence[SigningKey], now: datetime) -> tuple[datetime, datetime
         past = (now - min(recent)) * 5 / 4
     else:
         past = now - first
-    begin = min(now, max(first, now - max(past, _SHORTEST_PAST)))
+    past = max(past, _SHORTEST_PAST)
+    # Compared first: a key may be published for longer than there were years before.
+    begin = min(now, first if past >= now - first else now - past)
     return begin, last + max((last - begin) / 10, _SHORTEST_REST)
 
 

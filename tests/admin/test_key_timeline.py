@@ -73,6 +73,12 @@ def test_an_hour_of_publication_is_visible_next_to_a_key_of_a_year():
     assert quiet.begins_at == NOW - 3.75 * DAY
 
 
+def test_a_key_may_be_published_for_longer_than_there_were_years_before():
+    picture = key_timeline.picture([key(0, 0, 0, 365 * 2_500)], NOW)
+
+    assert picture.begins_at == NOW
+
+
 def test_the_next_event_is_the_first_to_come():
     old, new = key(-20, -20, 1, 2, "old"), key(0, 1.5, kid="new")
 
