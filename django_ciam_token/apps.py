@@ -25,7 +25,7 @@ class CiamTokenConfig(AppConfig):
         from django_ciam_token.authorization import login
         from django_ciam_token.database import forks
         from django_ciam_token.integrations import cors_headers, opentelemetry
-        from django_ciam_token.keys import loading
+        from django_ciam_token.keys import key_set, loading
         from django_ciam_token.monitoring import audit_trail
         from django_ciam_token.sessions.deletion import report_deletions
         from django_ciam_token.sessions.password_upgrade import keep_sessions_at_upgrades
@@ -39,7 +39,7 @@ class CiamTokenConfig(AppConfig):
         # Proxies and children of the user model may have methods of their own.
         for model in apps.get_models():
             if issubclass(model, AbstractBaseUser) and issubclass(model, get_user_model()):
-                keep_sessions_at_upgrades(model)
+                keep_sessions_at_upgrades(model, require_right_secrets=key_set.require_right_secrets)
             report_deletions(model)
         audit_trail.connect()
         checks.register()

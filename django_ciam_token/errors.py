@@ -182,3 +182,7 @@ class TemporarilyUnavailable(OAuthError):
     def __init__(self, description: str = "", *, reason: str = "") -> None:
         super().__init__(description, reason=reason)
         self.retry_after = 1
+
+
+class WrongSecrets(TemporarilyUnavailable):
+    """The process has other secrets than the site's active signing key was encrypted with."""

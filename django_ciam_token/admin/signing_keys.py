@@ -27,7 +27,7 @@ from django_ciam_token.admin.key_forms import (
 from django_ciam_token.admin.key_timeline import picture
 from django_ciam_token.caller import Caller
 from django_ciam_token.conf import ciam_settings
-from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.errors import TemporarilyUnavailable, WrongSecrets
 from django_ciam_token.keys import key_set, signing_keys
 from django_ciam_token.models import SigningKey, SigningKeyState
 from django_ciam_token.sessions.user import user_name
@@ -174,6 +174,10 @@ class SigningKeyAdmin(ReadOnlyAdmin):
                 actor=user_name(request.user),
                 caller=Caller.of(request),
             )
+        except WrongSecrets:
+            wrong = _("The active key is not usable with the site's secrets: no token can be signed.")
+            messages.error(request, wrong)
+            return HttpResponseRedirect(back)
         except TemporarilyUnavailable:
             messages.error(request, UNCERTAIN)
             return HttpResponseRedirect(back)

@@ -21,6 +21,7 @@ from django_ciam_token.clients.importing import ForeignClient, ImportedClient, i
 from django_ciam_token.database.batches import fitting_batch_size
 from django_ciam_token.database.retry import in_key_order, read_rows, retry
 from django_ciam_token.database.routing import write_database
+from django_ciam_token.keys import key_set
 from django_ciam_token.models import Client, ForeignToken, RefreshToken
 from django_ciam_token.sessions.adoption import FIRST_GENERATION, adopt, extend
 from django_ciam_token.sessions.foreign import ForeignFormat, LiveToken
@@ -101,8 +102,11 @@ class Import:
         """Import the clients, then their tokens; then drop what the other system has ended since.
 
         Raises:
+            WrongSecrets: this process has other secrets than the active key was encrypted with. Sessions
+                would keep another hash of the password than those that serve them expect. Nothing was done.
             TemporarilyUnavailable: the database refused; what was done before stays done.
         """
+        key_set.require_right_secrets()
         began_at, clients = timezone.now(), self._clients()
         using = write_database(RefreshToken)
         size = fitting_batch_size(self.batch_size, using=using)

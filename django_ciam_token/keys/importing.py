@@ -17,7 +17,7 @@ from django_ciam_token.crypto.foreign_key import UnusableKey
 from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.keys import binding
-from django_ciam_token.keys.key_set import forget
+from django_ciam_token.keys.key_set import forget, require_right_secrets
 from django_ciam_token.keys.signing_keys import store
 from django_ciam_token.models import SigningKey
 
@@ -54,6 +54,7 @@ def import_signing_key(
     Raises:
         UnusableKey: the text is no key that this service signs with, the kid can't be used, or it belongs to
             another key.
+        WrongSecrets: this process has other secrets than the active key was encrypted with.
         TemporarilyUnavailable: the database refused; the same call again is safe.
     """
     now = now or timezone.now()
@@ -65,6 +66,7 @@ def import_signing_key(
         if not _KID.fullmatch(kid):
             raise UnusableKey("a kid has 1 to 64 printable ASCII characters without spaces")
         jwk = jose.in_order({**jwk, "kid": kid})
+    require_right_secrets()
     using = write_database(SigningKey)
     present = SigningKey.objects.using(using).filter(kid=jwk["kid"])
     for known in retry(lambda _: list(present), using=using):

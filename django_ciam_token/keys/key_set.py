@@ -25,7 +25,7 @@ from django_ciam_token.database.patience import impatient
 from django_ciam_token.database.retry import best_effort, is_refusal, mend, retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.database.tenants import tenant_key
-from django_ciam_token.errors import ServerError, TemporarilyUnavailable
+from django_ciam_token.errors import ServerError, WrongSecrets
 from django_ciam_token.keys import binding
 from django_ciam_token.keys.binding import Trust
 from django_ciam_token.models import SigningKey, SigningKeyState
@@ -79,11 +79,12 @@ class KeySet:
         """Check that the site's secrets are those that the active key was encrypted with.
 
         A process that was started with the wrong secrets would call genuine refresh tokens forged, and
-        applications would discard their sessions. If one active key can be decrypted, the secrets are right,
-        and the row that can't be was written by somebody who lacks them.
+        applications would discard their sessions. What it wrote would be lost on the others: codes, keys, and
+        what sessions keep of a password. If one active key can be decrypted, the secrets are right, and the
+        row that can't be was written by somebody who lacks them.
 
         Raises:
-            TemporarilyUnavailable: the secrets decrypt no active key, although there is one.
+            WrongSecrets: the secrets decrypt no active key, although there is one.
         """
         if self.undecryptable and active_key(self.keys, now) is None:
             key = active_key(self.undecryptable, now)
@@ -199,6 +200,20 @@ def forget() -> None:
     _key_sets.clear()
 
 
+def require_right_secrets() -> None:
+    """Check the site's secrets as `KeySet.require_right_secrets` does, by what the database has now.
+
+    For what is done once in a while; the process's copy stays as it is.
+
+    Raises:
+        WrongSecrets: they decrypt no active key, although there is one.
+        TemporarilyUnavailable: the keys can't be read.
+    """
+    using = write_database(SigningKey)
+    copy = _key_sets.get(tenant_key(using))
+    retry(lambda _: _read(using, previous=copy), using=using).require_right_secrets(timezone.now())
+
+
 def active_key(keys: Iterable[SigningKey], now: datetime) -> SigningKey | None:
     """Return the key that signs: if several are active, the one that became active last."""
     active = [key for key in keys if key.state(now) is SigningKeyState.ACTIVE]
@@ -262,7 +277,7 @@ def _note_first_use(key: SigningKey) -> None:
     key.is_provisional = False
 
 
-def _wrong_secrets(key: SigningKey) -> TemporarilyUnavailable:
+def _wrong_secrets(key: SigningKey) -> WrongSecrets:
     logger.error(
         "Signing key %s was encrypted with a secret that is not listed, so requests are answered 503. "
         "Was this process started with the wrong SECRET_KEY? List the secret again, in SECRET_KEY_FALLBACKS. "
@@ -270,4 +285,4 @@ def _wrong_secrets(key: SigningKey) -> TemporarilyUnavailable:
         key.kid,
         extra={"event": "signing_key_undecryptable", "kid": key.kid},
     )
-    return TemporarilyUnavailable("try again with the same parameters", reason="signing_key_undecryptable")
+    return WrongSecrets("try again with the same parameters", reason="signing_key_undecryptable")

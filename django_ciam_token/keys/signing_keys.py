@@ -19,7 +19,7 @@ from django_ciam_token.database.retry import retry
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.keys import binding
 from django_ciam_token.keys.binding import Trust
-from django_ciam_token.keys.key_set import active_key, forget
+from django_ciam_token.keys.key_set import active_key, forget, require_right_secrets
 from django_ciam_token.models import SigningKey, SigningKeyState
 from django_ciam_token.models.client import longest_token_lifetime
 
@@ -59,9 +59,13 @@ def rotate(
 
     Raises:
         ValueError: the algorithm is unknown, or the lead is too short or too long.
+        WrongSecrets: this process has other secrets than the active key was encrypted with. A new key would
+            take its place in processes that can't decrypt it. If the secret is lost for good, rotate at once.
         TemporarilyUnavailable: the database refused; if a COMMIT broke, there may be a new key nevertheless.
     """
     now = now or timezone.now()
+    if not immediately and not compromised:
+        require_right_secrets()
     algorithm = algorithm or ciam_settings.SIGNING_ALGORITHM
     active_at = now if immediately or compromised else after(now, _lead(lead))
     # Generating a key takes a while, so it is done before anything is locked.

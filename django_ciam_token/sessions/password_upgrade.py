@@ -25,13 +25,14 @@ from django.views.decorators.debug import sensitive_variables
 
 from django_ciam_token.database.retry import UNAVAILABLE
 from django_ciam_token.database.routing import write_database
+from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import RefreshToken
 from django_ciam_token.sessions.auth_hash import every_auth_hash, session_auth_hash, with_password
 
 logger = logging.getLogger("django_ciam_token")
 
 # ProgrammingError: the package is installed, but `migrate` has not run yet.
-_CAN_NOT_WRITE: Final = (*UNAVAILABLE, ProgrammingError)
+_CAN_NOT_WRITE: Final = (*UNAVAILABLE, ProgrammingError, TemporarilyUnavailable)
 
 
 @dataclass
@@ -65,12 +66,24 @@ class _Check:
 _running: ContextVar[_Check | None] = ContextVar("django_ciam_token_password_check", default=None)
 
 
-def keep_sessions_at_upgrades(model: type[AbstractBaseUser]) -> None:
+def keep_sessions_at_upgrades(
+    model: type[AbstractBaseUser], *, require_right_secrets: Callable[[], None]
+) -> None:
     """Wrap the methods of a user model that check a password and that save it.
 
     Methods that the model overrides are wrapped as they are. What is wrapped already stays so.
+
+    Args:
+        model: the user model.
+        require_right_secrets: raises TemporarilyUnavailable if the process has other secrets than the rest of
+            the site: it would find no session to carry over.
     """
-    for name, wrap in _WRAPPED.items():
+    wrapped: dict[str, Callable[[Any], Any]] = {
+        "check_password": _checking,
+        "acheck_password": _checking_async,
+        "save": functools.partial(_saving, require_right_secrets=require_right_secrets),
+    }
+    for name, wrap in wrapped.items():
         original = getattr(model, name)
         if not hasattr(original, "keeps_sessions"):
             wrapper = functools.wraps(original)(wrap(original))
@@ -100,7 +113,9 @@ def _checking_async(original: Callable[..., Any]) -> Callable[..., Any]:
     return acheck_password
 
 
-def _saving(original: Callable[..., None]) -> Callable[..., None]:
+def _saving(
+    original: Callable[..., None], *, require_right_secrets: Callable[[], None]
+) -> Callable[..., None]:
     def save(self: AbstractBaseUser, *args: Any, **kwargs: Any) -> None:
         check = _running.get()
         write = functools.partial(original, self, *args, **kwargs)
@@ -109,14 +124,11 @@ def _saving(original: Callable[..., None]) -> Callable[..., None]:
         using = kwargs.get("using") or router.db_for_write(type(self), instance=self)
         # What receivers of signals save meanwhile is no second upgrade.
         with _run(None):
-            _save_upgrade(check, write, using=using)
+            _save_upgrade(check, write, using=using, require_right_secrets=require_right_secrets)
         check.checked = self.password
         return None
 
     return save
-
-
-_WRAPPED: Final = {"check_password": _checking, "acheck_password": _checking_async, "save": _saving}
 
 
 @contextmanager
@@ -133,11 +145,18 @@ def _first(raw_password: Any = None, *_: Any) -> Any:
     return raw_password
 
 
-def _save_upgrade(check: _Check, save: Callable[[], None], *, using: str) -> None:
+def _save_upgrade(
+    check: _Check,
+    save: Callable[[], None],
+    *,
+    using: str,
+    require_right_secrets: Callable[[], None],
+) -> None:
     """Save the new hash and carry the sessions over, or leave both for another login."""
     user, old, new = check.user, check.checked, check.user.password
     try:
         with transaction.atomic(using=using):
+            require_right_secrets()
             stored = _swap(user, old, using=using)
             # A user that is gone, or a column that can't be compared, is for Django's own code to deal with.
             if stored in (new, old, None):

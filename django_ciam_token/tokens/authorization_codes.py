@@ -11,6 +11,7 @@ from django_ciam_token.caller import Caller
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.crypto import authorization_code_string, site_keys
 from django_ciam_token.crypto.authorization_code_string import Binding
+from django_ciam_token.keys import key_set
 from django_ciam_token.models import Client
 from django_ciam_token.sessions.creation import new_code_session, save_new
 from django_ciam_token.tokens.first_tokens import require_allowed
@@ -49,9 +50,11 @@ def issue_code(
     Raises:
         UnauthorizedClient: the client is switched off, or is a machine.
         InvalidGrant: the user is disabled, or the user or the client was deleted a moment ago.
-        TemporarilyUnavailable: the database refused.
+        TemporarilyUnavailable: the database refused, or the site has the wrong secrets: no other process
+            would know the code.
     """
     require_allowed(client, user)
+    key_set.current().require_right_secrets(now)
     session, first = new_code_session(
         client=client, user=user, scope=scope, auth_time=auth_time, caller=caller, now=now
     )

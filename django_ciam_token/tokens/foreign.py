@@ -24,6 +24,7 @@ from django_ciam_token.crypto import refresh_token_string
 from django_ciam_token.crypto.refresh_token_string import GenuineToken
 from django_ciam_token.database.retry import read_rows
 from django_ciam_token.database.routing import write_database
+from django_ciam_token.keys import key_set
 from django_ciam_token.models import Client, ForeignToken, RefreshToken
 from django_ciam_token.sessions.adoption import FIRST_GENERATION, SUPERSEDED_GENERATION, adopt_one, extend
 from django_ciam_token.sessions.foreign import (
@@ -47,13 +48,15 @@ def resolve(text: Concealed, *, now: datetime) -> GenuineToken | None:
     to another client is judged like any such session.
 
     Raises:
-        TemporarilyUnavailable: the database refused.
+        TemporarilyUnavailable: the database refused, or the site has the wrong secrets: the session would
+            keep another hash of the password than other processes expect.
     """
     if text.reveal().startswith(_OURS):
         return None
     for name, tokens in formats().items():
         identity = tokens.identify(text)
         if identity is not None:
+            key_set.current().require_right_secrets(now)
             presented = _Presented(name, tokens, identity, now).resolved()
             if presented is not None:
                 return presented

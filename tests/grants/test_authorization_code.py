@@ -21,6 +21,7 @@ from django_ciam_token.conf import ciam_settings
 from django_ciam_token.crypto import authorization_code_string, refresh_token_string, site_keys
 from django_ciam_token.crypto.authorization_code_string import Binding
 from django_ciam_token.errors import InvalidGrant, InvalidRequest, UnauthorizedClient
+from django_ciam_token.keys import key_set
 from django_ciam_token.models import Client, Consent, RefreshToken
 from django_ciam_token.purging import PurgeResult, purge
 from django_ciam_token.tokens.authorization_codes import issue_code
@@ -168,6 +169,7 @@ def test_an_exchange_makes_two_statements_beside_begin_and_commit(web_client, us
 
 
 def test_issuing_a_code_is_one_insert(web_client, user):
+    key_set.current()
     with CaptureQueriesContext(connection) as queries:
         code_for(web_client, user)
 
@@ -654,6 +656,7 @@ def test_codes_that_nobody_exchanged_are_purged_soon(web_client, user):
 
 def test_a_wrong_secret_key_is_our_fault_and_no_refusal(web_client, user, settings):
     code = code_for(web_client, user)
+    key_set.forget()  # As a process that has just started.
     settings.CIAM_TOKEN = {**settings.CIAM_TOKEN, "SECRETS": ["another-secret-" * 5]}
 
     assert exchange(web_client, code).status_code == 503

@@ -133,3 +133,13 @@ def test_a_database_that_refuses_ends_a_command_with_a_sentence(run, monkeypatch
 
     assert "database refused" in str(caught.value)
     assert "10.0.0.1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("argument", ["M\udcfcller", "a\0b"])
+@pytest.mark.parametrize(
+    "command", [("list_tokens", "--user"), ("create_client", "--type=web"), ("erase_user",)]
+)
+def test_an_argument_that_is_no_text_is_named(run, command, argument):
+    """A terminal that is not in UTF-8 sends bytes that Python takes for surrogates."""
+    with pytest.raises(CommandError, match=r"^'(M\\udcfcller|a\\x00b)' "):
+        run(*command, argument)

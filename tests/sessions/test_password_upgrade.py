@@ -19,6 +19,7 @@ from django.db.models import QuerySet
 from django.db.models.signals import post_save
 
 from django_ciam_token.api import issue_tokens
+from django_ciam_token.keys import key_set
 from django_ciam_token.models import RefreshToken
 from django_ciam_token.sessions import password_upgrade
 from django_ciam_token.sessions.auth_hash import session_auth_hash
@@ -274,7 +275,7 @@ def override(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def override(**methods: Callable[..., Any]) -> None:
         for name, method in methods.items():
             monkeypatch.setattr(User, name, method)
-        keep_sessions_at_upgrades(User)
+        keep_sessions_at_upgrades(User, require_right_secrets=key_set.require_right_secrets)
 
     return override
 
@@ -362,7 +363,7 @@ def test_wrapped_twice_is_wrapped_once():
     model = get_user_model()
     before = model.check_password, model.acheck_password, model.save
 
-    keep_sessions_at_upgrades(model)
+    keep_sessions_at_upgrades(model, require_right_secrets=key_set.require_right_secrets)
 
     assert (model.check_password, model.acheck_password, model.save) == before
     assert model.check_password.__doc__.strip().startswith("Return a boolean")

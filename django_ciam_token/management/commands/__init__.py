@@ -6,9 +6,9 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from getpass import getuser
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -19,6 +19,11 @@ from django_ciam_token.database.retry import UNAVAILABLE
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.models import Client
+
+WRONG_SECRETS: Final = (
+    "This process has other secrets than the active signing key was encrypted with: was it started with the "
+    "wrong SECRET_KEY? Nothing was changed."
+)
 
 
 class TokenCommand(BaseCommand):
@@ -35,6 +40,8 @@ class TokenCommand(BaseCommand):
 
     def execute(self, *args: Any, **options: Any) -> Any:
         """Run the command; a database that refuses where the command does not expect it ends it cleanly."""
+        for text in _texts(options.values()):
+            _require_text(text)
         try:
             return super().execute(*args, **options)
         except (TemporarilyUnavailable, *UNAVAILABLE) as error:
@@ -60,6 +67,24 @@ class TokenCommand(BaseCommand):
         for name, value in members.items():
             shown = Concealed.reveal if isinstance(value, Concealed) else str
             Concealed(f"{name}: {shown(value)}").lend(self.stdout.write)
+
+
+def _texts(values: Iterable[Any]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list):
+            yield from _texts(value)
+
+
+def _require_text(argument: str) -> None:
+    """Refuse what no database can look for: bytes of another encoding, which Python takes for surrogates."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        raise CommandError(f"{argument!a} is not text in UTF-8.") from None
+    if "\0" in argument:
+        raise CommandError(f"{argument!a} contains a NUL.")
 
 
 def add_json_option(parser: CommandParser) -> None:

@@ -10,9 +10,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from django_ciam_token.clients.importing import missing_scopes
 from django_ciam_token.conf import ciam_settings
-from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.errors import TemporarilyUnavailable, WrongSecrets
 from django_ciam_token.integrations.importing import BATCH_SIZE, Import, Source, Summary, forget
-from django_ciam_token.management.commands import TokenCommand, add_json_option, count
+from django_ciam_token.management.commands import WRONG_SECRETS, TokenCommand, add_json_option, count
 from django_ciam_token.management.instants import instant
 from django_ciam_token.sessions.foreign import make_format
 
@@ -69,6 +69,8 @@ class Command(TokenCommand):
         run = self._import(options)
         try:
             summary = run.run()
+        except WrongSecrets as error:
+            raise CommandError(WRONG_SECRETS) from error
         except TemporarilyUnavailable as error:
             raise CommandError(
                 f"The database refused. So far: {_text(run.summary)} Run it again to continue."

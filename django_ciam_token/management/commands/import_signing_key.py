@@ -9,9 +9,9 @@ from typing import Any, Final
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.errors import TemporarilyUnavailable, WrongSecrets
 from django_ciam_token.keys.importing import PUBLISHED_FOR, UnusableKey, import_signing_key
-from django_ciam_token.management.commands import TokenCommand, add_json_option, operator_name
+from django_ciam_token.management.commands import WRONG_SECRETS, TokenCommand, add_json_option, operator_name
 from django_ciam_token.management.instants import duration, iso, written
 
 _LONGEST_PEM: Final = 64 * 1024
@@ -65,6 +65,8 @@ class Command(TokenCommand):
             )
         except UnusableKey as error:
             raise CommandError(f"{options['file']}: {error}.") from None
+        except WrongSecrets as error:
+            raise CommandError(WRONG_SECRETS) from error
         except TemporarilyUnavailable as error:
             raise CommandError("The database refused. Try again.") from error
         state = key.state(timezone.now())

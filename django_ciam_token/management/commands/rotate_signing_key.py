@@ -12,9 +12,10 @@ from django.utils import timezone
 from django_ciam_token.conf import SIGNING_ALGORITHMS, ciam_settings
 from django_ciam_token.database.retry import UNAVAILABLE, mend, read_rows
 from django_ciam_token.database.routing import write_database
-from django_ciam_token.errors import TemporarilyUnavailable
+from django_ciam_token.errors import TemporarilyUnavailable, WrongSecrets
 from django_ciam_token.keys import signing_keys
 from django_ciam_token.management.commands import (
+    WRONG_SECRETS,
     TokenCommand,
     add_json_option,
     add_no_input_option,
@@ -107,6 +108,8 @@ class Command(TokenCommand):
             )
         except ValueError as error:
             raise CommandError(str(error)) from error
+        except WrongSecrets as error:
+            raise CommandError(WRONG_SECRETS) from error
         except TemporarilyUnavailable as error:
             raise CommandError(
                 "The database refused; there may be a new key nevertheless. Look with list_signing_keys "
