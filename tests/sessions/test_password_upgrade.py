@@ -124,11 +124,11 @@ def password_upgrade_of_the_first_version(user):
     return first_version
 
 
-def test_an_upgrade_costs_two_statements_more(user, token, django_assert_num_queries):
+def test_an_upgrade_costs_three_statements_more(user, token, django_assert_num_queries):
     user.refresh_from_db()
 
-    # BEGIN and COMMIT, the hash that is compared, Django's own UPDATE, the sessions.
-    with django_assert_num_queries(5) as queries:
+    # BEGIN and COMMIT, the keys, the hash that is compared, Django's own UPDATE, the sessions.
+    with django_assert_num_queries(6) as queries:
         assert user.check_password(RAW)
 
     assert sum(query["sql"].startswith("UPDATE") for query in queries) == 3
