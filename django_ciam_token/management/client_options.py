@@ -34,7 +34,7 @@ LISTS: Final = {
     ),
 }
 """Fields with several values: the name of their option, what it takes, and what it is for."""
-_FLAGS: Final = {
+FLAGS: Final = {
     "asks_consent": ("--ask-consent", "Ask people what the application may do: for those of other people."),
     "requires_pkce": ("--require-pkce", "Refuse to sign people in without PKCE; public clients always must."),
     "may_use_client_credentials": (
@@ -46,6 +46,7 @@ _FLAGS: Final = {
         "Give it refresh tokens with client credentials as well.",
     ),
 }
+"""Switches that are off by default: their option, and what it is for."""
 
 
 def add_client_options(parser: CommandParser, *, negatable: bool) -> None:
@@ -60,7 +61,7 @@ def add_client_options(parser: CommandParser, *, negatable: bool) -> None:
     for field, (option, metavar, text) in LISTS.items():
         repeated = f"{text} Repeat it for each."
         parser.add_argument(f"--{option}", action="append", dest=field, metavar=metavar, help=repeated)
-    for field, (option, text) in _FLAGS.items():
+    for field, (option, text) in FLAGS.items():
         how: dict[str, Any] = {"action": BooleanOptionalAction}
         if not negatable:
             how = {"action": "store_const", "const": True}
@@ -69,7 +70,7 @@ def add_client_options(parser: CommandParser, *, negatable: bool) -> None:
 
 def fields_of(options: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of `Client` for which an option was given."""
-    given = {name: options[name] for name in (*_TEXTS, *_FLAGS, *LISTS) if options[name] is not None}
+    given = {name: options[name] for name in (*_TEXTS, *FLAGS, *LISTS) if options[name] is not None}
     return {name: "\n".join(value) if name in LISTS else value for name, value in given.items()}
 
 

@@ -23,6 +23,28 @@ def test_list_clients_shows_what_each_may_do_and_no_secret(run, traces):
     ]
 
 
+def test_list_clients_shows_which_switches_are_not_as_usual(run):
+    ClientFactory(
+        client_id="partner",
+        name="Partner",
+        asks_consent=True,
+        requires_pkce=True,
+        may_use_client_credentials=True,
+        refreshes_client_credentials=True,
+        may_introspect=True,
+        refresh_tokens_enabled=False,
+    )
+
+    assert run("list_clients").splitlines()[2:] == [
+        "    ask consent: yes",
+        "    require pkce: yes",
+        "    client credentials: yes",
+        "    refresh client credentials: yes",
+        "    introspect all tokens: yes",
+        "    refresh tokens: no",
+    ]
+
+
 def test_list_clients_as_json(run_json):
     client = ClientFactory(
         client_id="portal", name="Portal", redirect_uris="https://a.example/", requires_pkce=True

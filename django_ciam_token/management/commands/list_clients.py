@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from django.core.management.base import CommandError, CommandParser
@@ -9,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 from django_ciam_token.database.retry import read_rows
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import TemporarilyUnavailable
-from django_ciam_token.management.client_options import LISTS
+from django_ciam_token.management.client_options import FLAGS, LISTS
 from django_ciam_token.management.commands import TokenCommand, add_json_option
 from django_ciam_token.management.instants import iso
 from django_ciam_token.management.tables import table
@@ -44,10 +45,7 @@ class Command(TokenCommand):
             first, *lines = table([_COLUMNS, *map(_cells, clients)])
             self.stdout.write(first)
             for client, line in zip(clients, lines, strict=True):
-                self.stdout.write(line)
-                for name, (option, _metavar, _text) in LISTS.items():
-                    for value in getattr(client, name).split():
-                        self.stdout.write(f"    {option.replace('-', ' ')}: {value}")
+                self.stdout.write("\n".join([line, *_details(client)]))
         else:
             self.stdout.write("No clients.")
 
@@ -55,6 +53,20 @@ class Command(TokenCommand):
 def _cells(client: Client) -> tuple[str, ...]:
     is_active = "yes" if client.is_active else "no"
     return (client.client_id, client.name, client.application_type, is_active, client.scope)
+
+
+def _details(client: Client) -> Iterator[str]:
+    """Return a line for each address, and for each switch that is not as usual."""
+    for name, (option, _metavar, _text) in LISTS.items():
+        for value in getattr(client, name).split():
+            yield f"    {option.replace('-', ' ')}: {value}"
+    for name, (option, _text) in FLAGS.items():
+        if getattr(client, name):
+            yield f"    {option.removeprefix('--').replace('-', ' ')}: yes"
+    if client.may_introspect:
+        yield "    introspect all tokens: yes"
+    if not client.refresh_tokens_enabled:
+        yield "    refresh tokens: no"
 
 
 def _members(client: Client) -> dict[str, Any]:
