@@ -128,7 +128,7 @@ def _no_pause_before_a_session_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Traces:
-    """Every secret issued during a test, and everything that the test logged or signalled."""
+    """Every secret issued or used during a test, and everything that the test logged or signalled."""
 
     secrets: list[str] = field(default_factory=list)
     logged: list[str] = field(default_factory=list)
@@ -164,6 +164,12 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[Traces]:
 
         monkeypatch.setattr(owner, name, wrapper)
 
+    def record_verifier(verifier: str) -> str:
+        traces.secrets.append(verifier)
+        return challenge_of(verifier)
+
+    challenge_of = authorization_code_string.challenge_of
+    monkeypatch.setattr(authorization_code_string, "challenge_of", record_verifier)
     record(refresh_token_string, "encode")
     record(authorization_code_string, "encode")
     record(jose, "sign")

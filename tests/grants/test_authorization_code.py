@@ -286,6 +286,22 @@ def test_a_verifier_where_there_was_no_challenge_is_refused(web_client, user, tr
     assert exchange(web_client, code, code_verifier=None).status_code == 200
 
 
+def test_nothing_of_an_exchange_is_logged(web_client, user, traces):
+    # `traces` looks for codes, verifiers and tokens after every test.
+    nonce, wrong = "nonce-that-nobody-may-see", "verifier-that-nobody-may-see"
+    code = code_for(web_client, user, nonce=nonce)
+
+    exchange(web_client, code, code_verifier=wrong)
+    exchange(web_client, code, code_verifier=f"{wrong}-although-it-is-well-formed")
+    exchange(web_client, code)
+    exchange(web_client, code)
+
+    everything = "\n".join(traces.logged)
+    assert "wrong_code_verifier" in everything
+    for secret in (nonce, wrong, code, VERIFIER):
+        assert secret not in everything
+
+
 @pytest.mark.parametrize("verifier", ["short", "x" * 42, "x" * 129, "ä" * 43, "x" * 42 + " ", "x" * 8_000])
 def test_a_malformed_verifier_is_a_wrong_one(web_client, user, traces, verifier):
     code = code_for(web_client, user)
