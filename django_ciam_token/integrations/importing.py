@@ -109,14 +109,18 @@ class Import:
         key_set.require_right_secrets()
         began_at, clients = timezone.now(), self._clients()
         using = write_database(RefreshToken)
+        known = ForeignToken.objects.using(using).filter(format=self.name).values_list("pk", flat=True)
+        is_first = not read_rows(known[:1])
         size = fitting_batch_size(self.batch_size, using=using)
         batches = self.source.live_tokens(batch_size=size, client_id=self.client_id, since=self.since)
         for tokens in batches:
             self._tokens(tokens, clients)
             self.on_progress(self.summary)
-        for known in _unused(self.name, size, before=began_at, using=using):
-            if known:
-                self._drop_ended(known, using=using)
+        # What was imported just now needs no second look.
+        earlier = () if is_first else _unused(self.name, size, before=began_at, using=using)
+        for sessions in earlier:
+            if sessions:
+                self._drop_ended(sessions, using=using)
             self.on_progress(self.summary)
         return self.summary
 
@@ -173,18 +177,28 @@ def forget(name: str) -> int:
     using = write_database(ForeignToken)
     rows = ForeignToken.objects.using(using)
     size, forgotten = fitting_batch_size(BATCH_SIZE, using=using), 0
-    while True:
-        keys = read_rows(rows.filter(format=name).values_list("pk", flat=True)[:size])
-        if not keys:
-            return forgotten
-        batch = rows.filter(pk__in=keys)
+    for known in _known(name, size, using=using):
+        batch = rows.filter(pk__in=[row[0] for row in known])
         forgotten += retry(lambda _, batch=batch: batch.delete()[0], using=using)  # type: ignore[misc]
+    return forgotten
+
+
+def _known(name: str, size: int, *, using: str) -> Iterator[list[tuple[uuid.UUID, uuid.UUID, str]]]:
+    """Yield what is known of the tokens of a package: their keys, their sessions and their references.
+
+    The format is compared here. As a condition, it would have PostgreSQL read and sort the whole table for
+    each batch, until it has analyzed a table that has just been filled.
+    """
+    rows = ForeignToken.objects.using(using).values_list("pk", "session_id", "reference", "format")
+    for read in in_key_order(rows, size, key=itemgetter(0)):
+        known = [row[:3] for row in read if row[3] == name]
+        if known:
+            yield known
 
 
 def _unused(name: str, size: int, *, before: datetime, using: str) -> Iterator[dict[str, RefreshToken]]:
     """Return the sessions that were imported before and not used yet, by their tokens' references."""
-    rows = ForeignToken.objects.using(using).filter(format=name)
-    for read in in_key_order(rows.values_list("pk", "session_id", "reference"), size, key=itemgetter(0)):
+    for read in _known(name, size, using=using):
         unused = RefreshToken.objects.using(using).filter(
             pk__in=[row[1] for row in read],
             generation=FIRST_GENERATION,

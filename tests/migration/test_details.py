@@ -507,6 +507,33 @@ def test_what_is_known_of_the_tokens_can_be_forgotten_when_the_move_is_over(site
     assert RefreshToken.objects.exists()
 
 
+def test_only_the_tokens_of_one_package_are_forgotten(site, user):
+    for package in (Toolkit(), Allauth()):
+        package.sign_in(site, package.register(), user)
+        run_import(package)
+
+    with without("oauth_toolkit"):
+        assert run("oauth_toolkit", "--forget")[0] == "Forgot 1 tokens of oauth_toolkit.\n"
+
+    assert ForeignToken.objects.get().format == "allauth"
+
+
+def test_what_was_imported_is_read_by_its_key_alone(site, user):
+    """A condition on anything else has PostgreSQL sort the table for each batch, until it has analyzed it."""
+    package = Toolkit()
+    package.sign_in(site, package.register(), user)
+    read = {}
+    for run_of in ("first", "second"):
+        with CaptureQueriesContext(connection) as queries:
+            run_import(package)
+        statements = [query["sql"] for query in queries if "django_ciam_token_foreigntoken" in query["sql"]]
+        read[run_of] = [sql for sql in statements if sql.startswith("SELECT") and "ORDER BY" in sql]
+
+    assert read["first"] == []
+    assert len(read["second"]) == 2
+    assert not any("format" in sql.partition("WHERE")[2] for sql in read["second"])
+
+
 def test_a_refusing_database_is_reported_and_the_rest_can_be_done_later(site, user, monkeypatch):
     package = Toolkit()
     package.sign_in(site, package.register(), user)
