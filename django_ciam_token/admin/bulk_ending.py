@@ -1,4 +1,4 @@
-"""Ending sessions by criteria, as ``manage.py revoke_tokens`` does: a form, a preview, and a confirmation."""
+"""Ending sessions by criteria, as ``manage.py revoke_sessions`` does: form, preview, confirmation."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def _command(criteria: SessionCriteria) -> str:
         "--idle-since": criteria.idle_since and _local(criteria.idle_since),
     }
     options = [f"{name} {shlex.quote(str(value))}" for name, value in given.items() if value]
-    return " ".join(["manage.py revoke_tokens", *(options or ["--all"])])
+    return " ".join(["manage.py revoke_sessions", *(options or ["--all"])])
 
 
 def _local(at: datetime) -> str:

@@ -71,7 +71,7 @@ class ClientSessionsMixin(TokenAdmin):
                 request,
                 _(
                     "There are more sessions. Repeat this, or run: "
-                    "manage.py revoke_tokens --client %(client_id)s"
+                    "manage.py revoke_sessions --client %(client_id)s"
                 )
                 % {"client_id": client.client_id},
             )

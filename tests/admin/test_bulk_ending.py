@@ -147,7 +147,7 @@ def test_what_one_request_has_no_time_for_is_counted_and_the_command_named(
 
     assert "3 sessions were ended." in answer
     assert "Live sessions: 4. Users: 1." in answer
-    assert "manage.py revoke_tokens --client portal --issued-before " in answer
+    assert "manage.py revoke_sessions --client portal --issued-before " in answer
     assert timezone.localtime(before).isoformat(timespec="minutes").replace("+", "&#43;")[:16] in answer
     end(operator, **criteria)
     assert "There are more sessions" not in end(operator, **criteria)

@@ -46,7 +46,7 @@ def test_the_page_of_the_tutorial_stays_signed_in_until_its_sessions_are_ended(p
     see(other, "Signed in. Refreshes of this page: 1")
     see(other, "1001")
 
-    site.type_block("$ python manage.py revoke_tokens --user alice@example.com --no-input\n…\n")
+    site.type_block("$ python manage.py revoke_sessions --user alice@example.com --no-input\n…\n")
     page.reload()
     see(page, "Signed out")
     see(other, "Signed out")

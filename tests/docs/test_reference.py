@@ -23,7 +23,7 @@ from tests.docs.reasons import reasons
 SETTINGS = sections("settings")
 COMMANDS = sections("commands")
 OURS = sorted(name for name, app in get_commands().items() if app == "django_ciam_token")
-OTHER_NAMES = {"list_sessions": "list_tokens", "revoke_sessions": "revoke_tokens"}
+OTHER_NAMES = {"list_tokens": "list_sessions", "revoke_tokens": "revoke_sessions"}
 # A line of a setting: `- Default: `300``.
 FACT = r"^- {}: (.*)$"
 

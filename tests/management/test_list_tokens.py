@@ -109,6 +109,6 @@ def test_list_tokens_says_what_is_wrong(run, monkeypatch):
     def refuse(**_):
         raise TemporarilyUnavailable
 
-    monkeypatch.setattr("django_ciam_token.management.commands.list_tokens.list_sessions", refuse)
+    monkeypatch.setattr("django_ciam_token.management.commands.list_sessions.list_sessions", refuse)
     with pytest.raises(CommandError, match="The database refused"):
         run("list_tokens")

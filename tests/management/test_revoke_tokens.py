@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from django_ciam_token.api import issue_tokens
 from django_ciam_token.errors import TemporarilyUnavailable
-from django_ciam_token.management.commands import revoke_tokens
+from django_ciam_token.management.commands import revoke_sessions
 from django_ciam_token.models import RefreshToken
 from django_ciam_token.tokens import access_tokens
 from tests.factories import ClientFactory, UserFactory, live_ids, make_session, make_sessions
@@ -152,7 +152,7 @@ def test_revoke_tokens_asks_for_a_token_without_showing_it(run, monkeypatch, web
             return True
 
     monkeypatch.setattr(sys, "stdin", Terminal("yes\n"))
-    monkeypatch.setattr(revoke_tokens, "getpass", lambda prompt: token)
+    monkeypatch.setattr(revoke_sessions, "getpass", lambda prompt: token)
 
     assert token not in run("revoke_tokens", "--token")
 
@@ -207,8 +207,8 @@ def test_revoke_tokens_says_how_far_it_got_when_the_database_refuses(
     run, refusing, web_client, user, monkeypatch
 ):
     make_sessions(5, web_client, user)
-    revoke = revoke_tokens.revoke_sessions
-    monkeypatch.setattr(revoke_tokens, "revoke_sessions", partial(revoke, batch_size=2))
+    revoke = revoke_sessions.revoke_sessions
+    monkeypatch.setattr(revoke_sessions, "revoke_sessions", partial(revoke, batch_size=2))
     refusing("update", after=1)
 
     with pytest.raises(CommandError, match=r"refused after 2 sessions\. Run it again"):
@@ -250,7 +250,7 @@ def test_revoke_tokens_changes_nothing_if_the_keys_can_not_be_read(run, typed, m
 def test_instants_are_read_in_the_sites_time_zone(settings):
     settings.TIME_ZONE = "Europe/Berlin"
     utc = datetime_timezone.utc
-    read = revoke_tokens.instant
+    read = revoke_sessions.instant
 
     assert read("2026-03-01") == datetime(2026, 2, 28, 23, tzinfo=utc)
     assert read("2026-03-01T12:00") == datetime(2026, 3, 1, 11, tzinfo=utc)
