@@ -27,15 +27,24 @@ __all__ = [
     "Grant",
     "IssuedTokens",
     "Parameters",
+    "Presented",
     "SignedTokens",
     "Subject",
     "TokenRequest",
     "find_grant",
     "issue_first_tokens",
+    "presented_to",
     "require",
-    "session_named_by",
     "sign_tokens",
 ]
+
+
+class Presented(Protocol):
+    """What a form presents to a grant, such as a token, once the grant has read it."""
+
+    @property
+    def session_id(self) -> uuid.UUID:
+        """The session that it names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +60,11 @@ class TokenRequest:
     """Where the request came from."""
     now: datetime
     """When the request came, by the host's clock."""
+    presented: Presented | None = field(default=None, repr=False)
+    """What the grant returned from ``presented_in``, so that it need not read that again."""
     session: SessionReading | None = None
-    """The session that the grant named by ``session_of``, as it was read with the client; None if it named
-    none, or if the session is not this client's."""
+    """The session that it names, as it was read with the client; None if there is none, or if the session is
+    not this client's."""
     queued: timedelta = timedelta(0)
     """How long the request waited before the service began with it; see ``REQUEST_START_HEADER``."""
 
@@ -61,9 +72,9 @@ class TokenRequest:
 class Grant(Protocol):
     """What a callable in ``GRANTS`` must look like.
 
-    A grant that needs a session may also have a method ``session_of(parameters) -> UUID | None``. It is
-    called before the client is authenticated and must not ask the database. It saves a statement: the session
-    is then read with the client. See `session_named_by`.
+    A grant that needs a session may also have a method ``presented_in(parameters)``, which returns something
+    `Presented` or None. It is called before the client is authenticated and must not ask the database. It
+    saves a statement: the session is then read with the client. See `presented_to`.
     """
 
     def __call__(self, request: TokenRequest, /) -> IssuedTokens:
@@ -87,10 +98,10 @@ def find_grant(grant_type: str) -> Grant:
     return grants[grant_type]
 
 
-def session_named_by(grant: Grant, parameters: Parameters) -> uuid.UUID | None:
-    """Return the id of the session that a grant is going to need, if it says so."""
-    name: Callable[[Parameters], uuid.UUID | None] | None = getattr(grant, "session_of", None)
-    return None if name is None else name(parameters)
+def presented_to(grant: Grant, parameters: Parameters) -> Presented | None:
+    """Return what names the session that a grant is going to need, if the grant says so."""
+    find: Callable[[Parameters], Presented | None] | None = getattr(grant, "presented_in", None)
+    return None if find is None else find(parameters)
 
 
 def require(parameters: Parameters, name: str) -> str:

@@ -7,7 +7,6 @@ bound to is checked before the session is looked at: somebody who intercepts a c
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -48,7 +47,9 @@ class AuthorizationCodeGrant:
                 ended.
             TemporarilyUnavailable: the database refused; the same request may be sent again.
         """
-        code = _genuine(Concealed(require(request.parameters, "code")), request)
+        text, code = Concealed(require(request.parameters, "code")), request.presented
+        if not isinstance(code, GenuineCode):
+            code = _genuine(text, request)
         redirect_uri = require(request.parameters, "redirect_uri")
         if not code.is_for_client(request.client.client_id):
             raise InvalidGrant(reason="wrong_client", is_attempt=True)
@@ -60,11 +61,10 @@ class AuthorizationCodeGrant:
         keys, using = site_keys.token_keys(), write_database(RefreshToken)
         return _Exchange(request, code.token, keys[0], using, nonce=code.nonce, has_pkce=has_pkce).answer()
 
-    def session_of(self, parameters: Parameters) -> uuid.UUID | None:
-        """Return the session of the code if that is genuine; for garbage nothing is read."""
+    def presented_in(self, parameters: Parameters) -> GenuineCode | None:
+        """Return the code if it is genuine; for garbage no session is read."""
         try:
-            keys = site_keys.code_keys()
-            return authorization_code_string.authenticate(parameters["code"], keys).session_id
+            return authorization_code_string.authenticate(parameters["code"], site_keys.code_keys())
         except (KeyError, NotGenuine):
             return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -43,14 +42,15 @@ class RefreshTokenGrant:
                 "this application may not use refresh tokens; ask its operator",
                 reason="refresh_tokens_disabled",
             )
-        presented = _authenticated(text, keys, request.now)
+        presented = request.presented
+        if not isinstance(presented, GenuineToken):
+            presented = _authenticated(text, keys, request.now)
         return _Refresh(request, presented, keys[0], write_database(RefreshToken)).answer()
 
-    def session_of(self, parameters: Parameters) -> uuid.UUID | None:
-        """Return the session of the token if that is genuine; for garbage nothing is read."""
+    def presented_in(self, parameters: Parameters) -> GenuineToken | None:
+        """Return the token if it is genuine; for garbage no session is read."""
         try:
-            keys = site_keys.token_keys()
-            return refresh_token_string.authenticate(parameters["refresh_token"], keys).session_id
+            return refresh_token_string.authenticate(parameters["refresh_token"], site_keys.token_keys())
         except (KeyError, NotGenuine):
             return None
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
@@ -120,13 +120,11 @@ def read_client(
         return None
     # A row for each secret, and one if there is none.
     secrets = [StoredSecret(*row[of_client:of_secret]) for row in rows if row[of_client] is not None]
-    reading = ClientReading(client=client, secrets=secrets)
-    if session_id is None:
-        return reading
     rest = rows[0][of_secret:]
-    if jti is None:
-        return replace(reading, session=_session(using, rest))
-    return replace(reading, access_token=_token(using, rest, client=client))
+    if jti is not None and rest:
+        token = _token(using, rest, client=client)
+        return ClientReading(client=client, secrets=secrets, access_token=token)
+    return ClientReading(client=client, secrets=secrets, session=_session(using, rest) if rest else None)
 
 
 def find_session(session_id: uuid.UUID) -> SessionReading | None:

@@ -141,9 +141,7 @@ class EndpointView(APIView):
             InvalidClient: it is not the client that it claims to be.
         """
         credentials = read_credentials(request._request.META.get("HTTP_AUTHORIZATION"), parameters)
-        self.failures = Failures(
-            self.failure_throttles(), client_id=credentials.client_id, network=caller.network
-        )
+        self.failures = Failures(self.failure_throttles, client_id=credentials.client_id, caller=caller)
         reading = authenticate(
             credentials, session_id=session_id, jti=jti, now=now, caller=caller, failures=self.failures
         )

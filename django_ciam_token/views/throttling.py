@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from django_ciam_token.caller import Caller
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.forks import after_fork
 from django_ciam_token.database.routing import write_database
@@ -151,15 +152,17 @@ class Failures:
     have its secret tried, and yet be answered as if the secret were wrong.
 
     Args:
-        throttles: the throttles that count them.
+        throttles: returns the throttles that count them; called when they are needed.
         client_id: the one that the request names; see `attribute_to`.
-        network: where the request came from; see `Caller.network`.
+        caller: where the request came from.
     """
 
-    def __init__(self, throttles: Sequence[FailureThrottle], *, client_id: str, network: str) -> None:
+    def __init__(
+        self, throttles: Callable[[], Sequence[FailureThrottle]], *, client_id: str, caller: Caller
+    ) -> None:
         self._throttles = throttles
         self._client_id = client_id
-        self._network = network
+        self._caller = caller
         self._is_slow = False
         self.known_client_id = ""
         """The client that the request names, if there is one; empty until it was looked for."""
@@ -182,8 +185,8 @@ class Failures:
         """Count a failure. If there were too many before it, return after how many seconds to try again."""
         limit = self._limit
         if self._wait is None and limit is not None:
-            for throttle in self._throttles:
-                throttle.add(client_id=self._client_id, network=self._network, limit=limit)
+            for throttle in self._throttles():
+                throttle.add(client_id=self._client_id, network=self._caller.network, limit=limit)
         return self._wait
 
     @cached_property
@@ -199,7 +202,7 @@ class Failures:
         if limit is None:
             return None
         waits = [
-            throttle.seconds_to_wait(client_id=self._client_id, network=self._network, limit=limit)
-            for throttle in self._throttles
+            throttle.seconds_to_wait(client_id=self._client_id, network=self._caller.network, limit=limit)
+            for throttle in self._throttles()
         ]
         return max((wait for wait in waits if wait is not None), default=None)

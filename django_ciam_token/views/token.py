@@ -17,7 +17,7 @@ from django_ciam_token.caller import Caller, queued_for
 from django_ciam_token.conf import ciam_settings
 from django_ciam_token.database.routing import write_database
 from django_ciam_token.errors import InvalidClient, InvalidGrant, InvalidScope, OAuthError, UnauthorizedClient
-from django_ciam_token.grants import IssuedTokens, TokenRequest, find_grant, require, session_named_by
+from django_ciam_token.grants import IssuedTokens, TokenRequest, find_grant, presented_to, require
 from django_ciam_token.models import Client, RefreshToken
 from django_ciam_token.views.base import EndpointView
 from django_ciam_token.views.rendering import CONTENT_TYPE, NO_STORE, JSONRenderer
@@ -54,7 +54,8 @@ class TokenView(EndpointView):
         parameters = self.form(request)
         grant = find_grant(require(parameters, "grant_type"))
         caller = Caller.of(request._request)
-        session_id, client = session_named_by(grant, parameters), None
+        presented, client = presented_to(grant, parameters), None
+        session_id = None if presented is None else presented.session_id
         try:
             reading = self.authenticate_client(
                 request, parameters, caller=caller, now=now, session_id=session_id
@@ -65,6 +66,7 @@ class TokenView(EndpointView):
                 parameters=parameters,
                 caller=caller,
                 now=now,
+                presented=presented,
                 session=reading.session,
                 queued=queued_for(request._request, now=now),
             )
