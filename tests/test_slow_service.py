@@ -197,6 +197,13 @@ def test_a_commit_that_stalls_longer_than_the_grace_period(token, begin, refresh
     assert_same_successor(*answers, refresh(web_client, token))
 
 
+def test_the_grace_period_begins_after_a_commit_that_stalled(token, refresh, web_client, slow_commit):
+    """The client gave up, and repeats its request only when the COMMIT is over."""
+    first = refresh(web_client, token)
+
+    assert_same_successor(first, refresh(web_client, token))
+
+
 def test_the_repeat_right_after_a_stalled_commit_looks_again_before_anything_ends(
     token, refresh, web_client, monkeypatch
 ):
