@@ -19,6 +19,7 @@ from django.test import override_settings
 
 from django_ciam_token import signals
 from django_ciam_token.api import issue_tokens
+from django_ciam_token.authorization import continuation
 from django_ciam_token.clients import authentication, secrets
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.crypto import authorization_code_string, jose, refresh_token_string
@@ -100,6 +101,7 @@ def _fresh_caches() -> Iterator[None]:
     cache.clear()
     FailureThrottle.memory.forget()
     audit_trail.forget()
+    continuation.forget()
     health.forget()
     authentication._not_noted.end()
     yield

@@ -17,6 +17,7 @@ from django.utils import timezone
 from django_ciam_token.authorization import continuation
 from django_ciam_token.authorization import request as authorization_request
 from django_ciam_token.models import Client, RefreshToken
+from django_ciam_token.monitoring.allowance import Allowance
 from django_ciam_token.tokens import authorization_codes
 from tests.authorization.conftest import (
     AUTHORIZE,
@@ -667,6 +668,22 @@ def test_with_sessions_in_cookies_a_long_request_stays_in_the_address(browser, a
     address = next_of(browser.get(url(application, state="x" * 1900)))
 
     assert "x" * 1900 in address
+
+
+def test_nobody_fills_the_table_of_sessions_with_long_requests(browser, application, monkeypatch):
+    """Over the limit a request stays in the address, where the login page may or may not follow it."""
+    long = url(application, state="x" * 1900)
+    for number in range(60):
+        answer = browser.get(long, REMOTE_ADDR=f"2001:db8:0:1::{number}")
+    assert Session.objects.count() == 50
+    assert "x" * 1900 in next_of(answer)
+
+    browser.get(long, REMOTE_ADDR="2001:db8:0:2::1")
+    assert Session.objects.count() == 51
+    monkeypatch.setattr(continuation, "_in_all", Allowance(at_once=1, every=60.0))
+    for number in range(3):
+        browser.get(long, REMOTE_ADDR=f"192.0.2.{number}")
+    assert Session.objects.count() == 52
 
 
 def test_the_login_page_gets_the_hints(browser, application):
