@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import time_machine
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.db import OperationalError
 from django.test import Client as Browser
@@ -383,6 +384,25 @@ def test_the_application_gets_its_errors_before_anybody_signs_in(
     assert RefreshToken.objects.count() == 0
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("response_type", "response_mode", "scope", "code_challenge", "code_challenge_method"),
+        *("prompt", "max_age", "request", "request_uri", "registration"),
+    ],
+)
+def test_what_was_wrong_is_not_echoed(signed_in, application, name):
+    response = signed_in.get(url(application, **{name: "Echo9431"}))
+
+    assert "error" in answer_of(response)
+    assert "Echo9431" not in response["Location"]
+
+
+@pytest.mark.parametrize("name", ["client_id", "redirect_uri"])
+def test_a_page_does_not_echo_either(signed_in, application, name):
+    assert "Echo9431" not in assert_page(signed_in.get(url(application, **{name: "https://Echo9431/"})), 400)
+
+
 def test_without_openid_among_its_scopes_a_client_must_ask_for_something(signed_in):
     application = ClientFactory(redirect_uris=CALLBACK, scope="email")
 
@@ -609,7 +629,15 @@ def test_a_session_cookie_that_an_attacker_planted_is_not_the_one_that_is_signed
 
 
 @pytest.mark.parametrize("path_", [AUTHORIZE, "/oauth2/logout"])
-def test_a_session_cookie_with_a_nul_is_none_and_is_taken_away(browser, application, path_):
+def test_a_session_cookie_with_a_nul_is_none_and_is_taken_away(browser, application, path_, monkeypatch):
+    def refuse_nul(store):
+        """What psycopg does."""
+        if "\x00" in store.session_key:
+            raise ValueError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+        return read(store)
+
+    read = SessionStore._get_session_from_db
+    monkeypatch.setattr(SessionStore, "_get_session_from_db", refuse_nul)
     # Within quotes a cookie may have any character.
     browser.cookies.load('sessionid="\\000' + "a" * 32 + '"')
 
