@@ -109,6 +109,18 @@ def test_requests_that_wait_for_a_lock_longer_than_the_grace_period(token, begin
     assert_same_successor(*answers, refresh(web_client, token))
 
 
+@pytest.mark.parametrize("lock", [row_lock, table_lock])
+def test_the_grace_period_begins_after_a_lock_that_was_waited_for(token, begin, refresh, web_client, lock):
+    """The client gave up, and repeats its request only when the rotation has happened."""
+    if lock is table_lock and connection.vendor == "sqlite":
+        pytest.skip("SQLite has one lock for all tables, which the other case holds")
+    with held_elsewhere(lock):
+        first = begin(token)
+        time.sleep(LONGER)
+
+    assert_same_successor(first.result(), refresh(web_client, token))
+
+
 @pytest.fixture
 def hang(settings):
     """Let the site's own function hang in the first request that it is called for."""
