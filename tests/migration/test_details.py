@@ -7,6 +7,7 @@ import hashlib
 import json
 from datetime import timedelta
 from io import StringIO
+from types import ModuleType
 
 import jwt
 import pytest
@@ -20,14 +21,21 @@ from cryptography.hazmat.primitives.serialization import (
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
+from django.test import Client as Browser
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
+from django.urls import path
 from django.utils import timezone
+from django.utils.module_loading import import_string
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from django_ciam_token.concealed import Concealed
 from django_ciam_token.database import retry
 from django_ciam_token.integrations import importing, oauth_toolkit
 from django_ciam_token.models import Client, ForeignToken, RefreshToken
+from django_ciam_token.resource_server import AccessTokenAuthentication
 from django_ciam_token.sessions.foreign import EndedToken, ForeignIdentity, formats
 from tests.factories import UserFactory
 from tests.migration.packages import (
@@ -58,6 +66,39 @@ def run(*arguments):
     output, errors = StringIO(), StringIO()
     call_command("import_from", *arguments, stdout=output, stderr=errors)
     return output.getvalue(), errors.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("package", "theirs", "is_ours_first"),
+    [
+        (Toolkit(), "oauth2_provider.contrib.rest_framework.OAuth2Authentication", False),
+        (Allauth(), "allauth.idp.oidc.contrib.rest_framework.authentication.TokenAuthentication", False),
+        (SimpleJWT(), "rest_framework_simplejwt.authentication.JWTAuthentication", True),
+    ],
+)
+def test_an_api_accepts_the_access_tokens_of_both(site, user, package, theirs, is_ours_first):
+    registered = package.register()
+    classes = [import_string(theirs), AccessTokenAuthentication]
+    if is_ours_first:
+        classes.reverse()
+    answer = package.refresh(site, registered, package.sign_in(site, registered, user)).json()
+    run_import(package)
+    ours = site.refresh(registered, answer["refresh_token"]).json()["access_token"]
+
+    class Orders(APIView):
+        authentication_classes = classes
+        permission_classes = [IsAuthenticated]
+
+        def get(self, request):
+            return Response(request.user.pk)
+
+    urls = ModuleType("urls_of_an_api")
+    urls.urlpatterns = [path("orders", Orders.as_view())]
+    passing_on = {**settings.CIAM_TOKEN, "PASS_ON_FOREIGN_TOKENS": is_ours_first}
+    with override_settings(CIAM_TOKEN=passing_on, ROOT_URLCONF=urls):
+        for token in (ours, answer.get("access_token") or answer["access"]):
+            response = Browser().get("/orders", HTTP_AUTHORIZATION=f"Bearer {token}")
+            assert (response.status_code, response.json()) == (200, user.pk)
 
 
 def without(name):
