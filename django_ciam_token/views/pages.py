@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured, SuspiciousOperation
+from django.core.handlers.asgi import ASGIRequest
 from django.core.signals import got_request_exception
 from django.db import connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, QueryDict
@@ -228,6 +229,10 @@ def _forget_query(http: HttpRequest) -> None:
     http.META["QUERY_STRING"] = ""
     for name in _ALSO_WITH_QUERY & http.META.keys():
         http.META[name] = http.path
+    if isinstance(http, ASGIRequest):
+        # Error trackers around the application read it there.
+        scope: Any = http.scope
+        scope["query_string"] = b""
     http.GET = QueryDict()
 
 

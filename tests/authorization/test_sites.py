@@ -8,10 +8,12 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from asgiref.sync import async_to_sync
+from asgiref.testing import ApplicationCommunicator
 from django.conf.urls.i18n import i18n_patterns
 from django.contrib.auth.views import LoginView
+from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
-from django.test import AsyncClient, override_settings
+from django.test import AsyncClient, AsyncRequestFactory, override_settings
 from django.test import Client as Browser
 from django.urls import include, path
 
@@ -370,3 +372,17 @@ def test_under_asgi(application, user):
     assert_page(refused)
     assert next_of(to_login) == url(application, state="ä")
     assert "code" in answer_of(response)
+
+
+@pytest.mark.parametrize("path_", [AUTHORIZE, "/oauth2/logout"])
+def test_under_asgi_nothing_around_the_application_finds_the_query(application, user, path_):
+    query = url(application).split("?")[1]
+    scope = AsyncRequestFactory()._base_scope(path=path_, query_string=query)
+
+    async def visit():
+        visitor = ApplicationCommunicator(get_asgi_application(), scope)
+        await visitor.send_input({"type": "http.request"})
+        return await visitor.receive_output(timeout=20)
+
+    assert async_to_sync(visit)()["type"] == "http.response.start"
+    assert scope["query_string"] == b""
