@@ -334,6 +334,16 @@ def test_after_an_outage_the_repeat_that_was_asked_for_is_answered(token, refres
     assert_same_successor(refresh(web_client, token))
 
 
+def test_a_process_without_requests_during_an_outage_answers_the_repeat(token, refresh, web_client, outage):
+    refresh(web_client, token)
+    pass_time(LONGER)
+    assert refresh(web_client, token).status_code == 503
+    outage()
+    outages.forget()  # As another process, which nobody has asked until now.
+
+    assert_same_successor(refresh(web_client, token))
+
+
 def test_an_outage_excuses_only_the_time_it_took(token, refresh, web_client, outage):
     refresh(web_client, token)
     pass_time(SOON)

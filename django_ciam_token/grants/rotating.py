@@ -124,6 +124,8 @@ class RotatingRequest(ABC):
             return self._rotate(session)
         if verdict is Verdict.REPLAY:
             return self._replay(reading)
+        if self._is_excused_elsewhere(reading):
+            raise LostRace
         if self._may_be_renewed(reading):
             time.sleep(LOOKS_AGAIN_AFTER[number - 1])
             raise LostRace
@@ -150,6 +152,13 @@ class RotatingRequest(ABC):
             allowance=Allowance(was_current=self.was_current, queued=self.request.queued, outage=outage),
             tolerance=self.tolerance(),
         )
+
+    def _is_excused_elsewhere(self, reading: SessionReading) -> bool:
+        """Tell whether other processes know of an outage that this one did not notice: then judge again."""
+        is_predecessor = self.presented.generation == reading.session.generation - 1
+        if self.tolerance().is_strict or not is_predecessor or self.number > 1:
+            return False
+        return outages.learn(self.using)
 
     def _may_be_renewed(self, reading: SessionReading) -> bool:
         """Tell whether to look once more before a session ends because its last token came too late.

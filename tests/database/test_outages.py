@@ -4,6 +4,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from django.core.cache import cache, caches
 
 from django_ciam_token.database import outages
 
@@ -14,7 +15,9 @@ SECOND = timedelta(seconds=1)
 def clock(monkeypatch):
     """The monotonic clock, to be moved by hand."""
     clock = SimpleNamespace(now=1_000.0)
-    monkeypatch.setattr(outages, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(
+        outages, "time", SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now + 1e9)
+    )
     outages.forget()
     yield clock
     outages.forget()
@@ -78,3 +81,80 @@ def test_each_database_has_its_own(clock):
     outages.refused("other", asked_at=clock.now - 2)
 
     assert unavailable_within(3_600) == 0
+
+
+def in_another_process():
+    """What this process knows is forgotten; the cache has what it told."""
+    outages.forget()
+
+
+def test_another_process_learns_what_this_one_noticed(clock):
+    outages.refused("default", asked_at=clock.now)
+    clock.now += 3
+    outages.refused("default", asked_at=clock.now - 1)
+    clock.now += 2
+    in_another_process()
+
+    assert unavailable_within(3_600) == 0
+    assert outages.learn("default")
+    assert unavailable_within(3_600) == 5
+    assert not outages.learn("default")
+    assert not outages.learn("other")
+
+
+def test_two_processes_know_one_outage_together(clock):
+    outages.refused("default", asked_at=clock.now - 10)
+    in_another_process()
+    clock.now += 4
+    outages.refused("default", asked_at=clock.now)
+    clock.now += 1
+    outages.answered("default")
+    assert unavailable_within(3_600) == 1
+
+    assert outages.learn("default")
+    assert unavailable_within(3_600) == 15
+
+
+def test_an_older_outage_of_another_process_replaces_none(clock):
+    outages.refused("default", asked_at=clock.now)
+    cached = cache.get("django_ciam_token_outage:default")
+    in_another_process()
+    clock.now += 60
+    outages.refused("default", asked_at=clock.now - 2)
+    cache.set("django_ciam_token_outage:default", cached)
+
+    assert not outages.learn("default")
+    assert unavailable_within(3_600) == 2
+
+
+def test_a_newer_one_does(clock):
+    outages.refused("default", asked_at=clock.now - 2)
+    clock.now += 60
+    cache.set("django_ciam_token_outage:default", (clock.now - 9 + 1e9, clock.now + 1e9, None))
+
+    assert outages.learn("default")
+    assert unavailable_within(3_600) == 9
+
+
+@pytest.mark.parametrize("method", ["get", "set"])
+def test_a_cache_that_fails_is_left_alone_for_a_while(clock, monkeypatch, method):
+    calls = []
+
+    def fail(*args):
+        calls.append(args)
+        raise ConnectionError
+
+    monkeypatch.setattr(type(caches["default"]), method, fail)
+    for _ in range(3):
+        outages.refused("default", asked_at=clock.now)
+        assert not outages.learn("default")
+
+    assert len(calls) == 1
+    assert unavailable_within(3_600) == 0
+
+
+def test_a_cache_in_a_database_is_not_asked(clock, settings):
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "x"}}
+
+    outages.refused("default", asked_at=clock.now)
+    assert not outages.learn("default")
