@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote
 
 from django.utils.translation import gettext as _
 
 from django_ciam_token.authorization.errors import PageError
-from django_ciam_token.concealed import Form
+from django_ciam_token.concealed import Concealed, Form
 
 LARGEST: Final = 16 * 1024
 """Bytes of a query or form: far more than any server lets through in an address."""
 _MOST_FIELDS: Final = 100
+_ENCODED: Final = "*"
+"""At the end of the name of a field whose value is percent-encoded."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,35 @@ class Sent:
         return None if name in self.repeated else self.values.get(name)
 
 
-def parse(text: bytes, *, known: Collection[str]) -> Sent:
+def as_fields(parameters: Form, names: Collection[str]) -> list[tuple[str, Concealed]]:
+    """Return the hidden fields of a form of ours that carries parameters on.
+
+    Browsers write every line break within a field as CR and LF. So that a value comes back unchanged, one
+    with line breaks is percent-encoded.
+    """
+    return [_as_field(name, value) for name, value in parameters.items() if name in names]
+
+
+def _as_field(name: str, value: Concealed) -> tuple[str, Concealed]:
+    if {"\r", "\n"}.isdisjoint(value.reveal()):
+        return name, value
+    return f"{name}{_ENCODED}", Concealed(quote(value.reveal(), safe=""))
+
+
+def _decoded(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [
+        (name.removesuffix(_ENCODED), unquote(value, errors="strict") if name.endswith(_ENCODED) else value)
+        for name, value in pairs
+    ]
+
+
+def parse(text: bytes, *, known: Collection[str], button: str | None = None) -> Sent:
     """Return the known parameters of a query or a form; others are ignored (RFC 6749 §3.1).
+
+    Args:
+        text: the query or the form.
+        known: the names of the parameters that are read.
+        button: the field that only forms of ours have; their others are from `as_fields`.
 
     Raises:
         PageError: it is too long, is not UTF-8 or contains a NUL.
@@ -49,6 +78,8 @@ def parse(text: bytes, *, known: Collection[str]) -> Sent:
             errors="strict",
             max_num_fields=_MOST_FIELDS,
         )
+        if button is not None and any(name == button for name, _value in pairs):
+            pairs = _decoded(pairs)
     except ValueError:  # Also a UnicodeDecodeError.
         raise unreadable("not_a_form") from None
     if any("\x00" in name or "\x00" in value for name, value in pairs):

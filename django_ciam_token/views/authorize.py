@@ -19,7 +19,7 @@ from django_ciam_token.authorization.continuation import path_of
 from django_ciam_token.authorization.errors import AccessDenied, ConsentRequired, LoginRequired
 from django_ciam_token.authorization.id_token_hint import read_hint
 from django_ciam_token.authorization.login import Login
-from django_ciam_token.authorization.parameters import Sent
+from django_ciam_token.authorization.parameters import Sent, as_fields
 from django_ciam_token.authorization.request import (
     PARAMETERS,
     AuthorizationRequest,
@@ -147,7 +147,7 @@ class AuthorizationView(PageView):
             "wishes": [_description(name) for name in request.scope],
             "user_name": user_name(user),
             "action": escape_uri_path(http.path),
-            "parameters": list(request.parameters.items()),
+            "parameters": as_fields(request.parameters, PARAMETERS),
             "seal": consent.seal(request, user, present),
         }
         return render(http, "django_ciam_token/consent.html", context)

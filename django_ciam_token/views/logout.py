@@ -17,7 +17,7 @@ from django_ciam_token.authorization.logout import (
     end_session_of_hint,
     read_logout_request,
 )
-from django_ciam_token.authorization.parameters import Sent
+from django_ciam_token.authorization.parameters import Sent, as_fields
 from django_ciam_token.authorization.response import redirect
 from django_ciam_token.caller import Caller
 from django_ciam_token.sessions.user import user_name
@@ -51,7 +51,7 @@ class LogoutView(PageView):
             client=request.client,
             user_name=user_name(http.user),
             action=escape_uri_path(http.path),
-            parameters=[(name, value) for name, value in sent.values.items() if name in PARAMETERS],
+            parameters=as_fields(sent.values, PARAMETERS),
         )
 
     def _leave(self, http: HttpRequest, request: LogoutRequest) -> HttpResponse:

@@ -241,7 +241,7 @@ def _read_form(http: HttpRequest, known: frozenset[str]) -> Sent:
         length = length_of_body(http)
         if length != 0 and http.content_type != _FORM:
             raise unreadable("not_a_form", status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-        return parse(read_body(http, length) if length != 0 else b"", known=known)
+        return parse(read_body(http, length) if length != 0 else b"", known=known, button=DECISION)
     except ContentTooLarge:
         discard_body(http)
         raise unreadable("too_long", status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 
 import pytest
@@ -16,6 +17,7 @@ from django_ciam_token.models import Consent, EventType, RefreshToken, Revocatio
 from tests.authorization.conftest import (
     answer_of,
     assert_headers,
+    assert_page,
     assert_sent_back,
     exchange,
     form_of,
@@ -68,6 +70,19 @@ def test_allow_gives_a_code_and_is_remembered(signed_in, application, page, user
     assert (consent.client, consent.user, consent.scope) == (application, user, "openid email")
     for changes in ({"scope": "openid email"}, {"scope": "email"}, {"prompt": "none"}):
         assert "code" in answer_of(signed_in.get(url(application, **changes)))
+
+
+@pytest.mark.parametrize("state", ["{\n  1\n}", "a\r\nb", "\r", "line\n*", "%0a\n%"])
+def test_a_state_with_line_breaks_comes_back_unchanged(signed_in, application, state):
+    page = signed_in.get(url(application, state=state))
+    # Browsers write each line break within a field as CR and LF.
+    as_browsers_do = {name: re.sub(r"\r\n|\r|\n", "\r\n", value) for name, value in form_of(page)[1].items()}
+
+    assert answer_of(press(signed_in, page, "allow", **as_browsers_do))["state"] == state
+
+
+def test_a_broken_encoding_in_the_form_is_a_page(signed_in, page):
+    assert_page(press(signed_in, page, "allow", **{"state*": "%ff"}), 400)
 
 
 def test_deny_goes_back_and_is_not_remembered(signed_in, application, page):

@@ -138,6 +138,15 @@ def test_without_a_hint_a_page_asks_and_then_signs_out(signed_in, application):
     assert not is_signed_in(signed_in)
 
 
+def test_a_state_with_line_breaks_comes_back_unchanged(signed_in, application):
+    page = signed_in.get(
+        logout_url(client_id=application.client_id, post_logout_redirect_uri=BYE, state="{\n 1}")
+    )
+    assert not any("\n" in value for value in form_of(page)[1].values())
+
+    assert press(signed_in, page, "allow")["Location"] == f"{BYE}?state=%7B%0A+1%7D"
+
+
 def test_who_does_not_want_to_stays_signed_in(signed_in, application):
     page = signed_in.get(logout_url(client_id=application.client_id, post_logout_redirect_uri=BYE))
 
