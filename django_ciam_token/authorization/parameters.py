@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import parse_qsl, quote, unquote
+from urllib.parse import parse_qsl, unquote
 
 from django.utils.translation import gettext as _
 
@@ -19,6 +19,8 @@ LARGEST: Final = 16 * 1024
 _MOST_FIELDS: Final = 100
 _ENCODED: Final = "*"
 """At the end of the name of a field whose value is percent-encoded."""
+# And no other character: the browser encodes once more, and all of it must not be too long.
+_OF_LINE_BREAKS: Final = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def as_fields(parameters: Form, names: Collection[str]) -> list[tuple[str, Conce
 def _as_field(name: str, value: Concealed) -> tuple[str, Concealed]:
     if {"\r", "\n"}.isdisjoint(value.reveal()):
         return name, value
-    return f"{name}{_ENCODED}", Concealed(quote(value.reveal(), safe=""))
+    return f"{name}{_ENCODED}", Concealed(value.reveal().translate(_OF_LINE_BREAKS))
 
 
 def _decoded(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -72,7 +72,7 @@ def test_allow_gives_a_code_and_is_remembered(signed_in, application, page, user
         assert "code" in answer_of(signed_in.get(url(application, **changes)))
 
 
-@pytest.mark.parametrize("state", ["{\n  1\n}", "a\r\nb", "\r", "line\n*", "%0a\n%"])
+@pytest.mark.parametrize("state", ["{\n  1\n}", "a\r\nb", "\r", "line\n*", "%0a\n%", "ü\n" * 1_000])
 def test_a_state_with_line_breaks_comes_back_unchanged(signed_in, application, state):
     page = signed_in.get(url(application, state=state))
     # Browsers write each line break within a field as CR and LF.
