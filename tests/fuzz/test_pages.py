@@ -25,6 +25,7 @@ NAMES = (
     *("code_challenge", "code_challenge_method", "response_mode", "request", "request_uri", "registration"),
     *("id_token_hint", "login_hint", "ui_locales", "display", "acr_values", "ciam_request"),
     *("post_logout_redirect_uri", "logout_redirect_uri", "decision", "seal", "csrfmiddlewaretoken"),
+    *("state*", "client_id*", "*"),
 )
 VALUES = (
     "code",
