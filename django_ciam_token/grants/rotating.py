@@ -42,7 +42,7 @@ from django_ciam_token.tokens.issuing import IssuedTokens, SignedTokens, sign_to
 
 logger = logging.getLogger("django_ciam_token")
 
-LOOKS_AGAIN_AFTER: Final = (0.05, 0.15, 0.3)
+LOOKS_AGAIN_AFTER: Final = (0.05, 0.25, 1.2)
 """Seconds; fewer than there are attempts."""
 _LONGEST_COMMIT: Final = timedelta(minutes=10)
 
