@@ -83,17 +83,17 @@ def authenticate(
     reading = retry(
         lambda _: read_client(credentials.client_id, using=using, session_id=session_id, jti=jti), using=using
     )
-    if reading is None:
-        failures.attribute_to(UNKNOWN, is_slow=False)
-    else:
-        is_slow = any(is_live(stored, now) and not is_ours(stored) for stored in reading.secrets)
-        failures.attribute_to(reading.client.client_id, is_slow=is_slow)
+    imported = [] if reading is None else [stored for stored in reading.secrets if not is_ours(stored)]
+    failures.attribute_to(
+        UNKNOWN if reading is None else reading.client.client_id,
+        is_slow=any(is_live(stored, now) for stored in imported),
+    )
     outcome = credentials.method.check(
         credentials, reading, now=now, may_guess=lambda: not failures.are_too_many()
     )
     if reading is not None and outcome.failure is None:
         has_waited = outcome.secret is not None and _note_use(outcome.secret, now)
-        if all(map(is_ours, reading.secrets)) and not has_waited:
+        if not imported and not has_waited:
             return reading
         # A password hash, or a lock, takes so long that what was read of the session may have changed.
         stale = reading.session and replace(reading.session, is_stale=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Final
@@ -38,6 +38,12 @@ class _OpenCursor:
     driver_connection: Any
     timezone: tzinfo | None
 
+    def __enter__(self) -> Any:
+        return self.cursor
+
+    def __exit__(self, *_: object) -> None:
+        """Leave it open."""
+
     def is_of(self, connection: Any) -> bool:
         return self.driver_connection is connection.connection and self.timezone is connection.timezone
 
@@ -52,7 +58,7 @@ class KeptCursors(threading.local):
         self._by_alias: dict[str, _OpenCursor] = {}
 
     def cursor(self, connection: Any) -> AbstractContextManager[Any]:
-        """Return a cursor that no other statement uses; a kept one if that makes no difference.
+        """Lend a cursor that no other statement uses; a kept one if that makes no difference.
 
         A result stays with a kept cursor until its next use or the end of the connection: the row or two
         that it consists of.
@@ -66,7 +72,7 @@ class KeptCursors(threading.local):
             cursor = connection.cursor()
             opened = _OpenCursor(cursor, connection.connection, connection.timezone)
             self._by_alias[connection.alias] = opened
-        return nullcontext(opened.cursor)
+        return opened
 
 
 def _is_opening_djangos_own(connection: Any) -> bool:

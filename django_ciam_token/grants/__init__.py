@@ -110,6 +110,7 @@ def require(parameters: Parameters, name: str) -> str:
     Raises:
         InvalidRequest: it is missing; a parameter without a value counts as such (RFC 6749 §3.2).
     """
-    if name not in parameters:
+    value = parameters.get(name)
+    if value is None:
         raise InvalidRequest(f"{name} is missing; send it in the form body", reason=f"missing_{name}")
-    return parameters[name]
+    return value
