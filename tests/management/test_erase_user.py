@@ -25,7 +25,7 @@ def test_a_deleted_user_is_taken_out_of_the_audit_trail(run, run_json, web_clien
 def test_the_name_of_a_user_who_is_there_is_looked_up(run, user):
     SecurityEvent.objects.create(event="revoked", actor=user.get_username())
 
-    assert run("erase_user", str(user.pk)) == "Erased the person from 1 events.\n"
+    assert run("erase_user", str(user.pk)) == "Erased the person from 1 event.\n"
     assert run("erase_user", "no-key-of-a-user").startswith("Erased the person from 0")
     assert run("erase_user", "no-key-of-a-user", "--username", "nobody").startswith("Erased")
 

@@ -28,7 +28,7 @@ def _rubbish(web_client, user):
 @pytest.mark.usefixtures("_rubbish")
 def test_purge_tokens_says_what_it_removed(run, errors):
     assert run("purge_tokens") == (
-        "Removed 5 sessions, 1 records of revoked access tokens, 0 audit events, "
+        "Removed 5 sessions, 1 record of a revoked access token, 0 audit events, "
         "0 signing keys, 0 records of imported tokens, 0 refused refreshes.\n"
     )
     assert errors.getvalue() == ""
@@ -85,7 +85,7 @@ def test_purge_tokens_reports_progress_if_asked_or_if_it_takes_long(run, errors,
 def test_purge_tokens_says_how_far_it_got_when_the_database_refuses(run, refusing):
     refusing("delete", after=2)
 
-    with pytest.raises(CommandError, match=r"refused\. Removed so far: 2 sessions, 1 records"):
+    with pytest.raises(CommandError, match=r"refused\. Removed so far: 2 sessions, 1 record of"):
         run("purge_tokens", "--batch-size", "2")
 
 

@@ -506,11 +506,11 @@ def test_it_says_what_it_did_and_what_is_to_be_done(site, user):
         tried, _ = run("oauth_toolkit", "--dry-run")
         done, errors = run("oauth_toolkit", "--verbosity", "2")
 
-    assert tried.startswith("Would do: 1 clients and 1 tokens imported")
-    assert done.startswith("Done: 1 clients and 1 tokens imported, 0 clients and 0 tokens known before, ")
-    assert "1 clients and 1 tokens left out" in done
+    assert tried.startswith("Would do: 1 client and 1 token imported")
+    assert done.startswith("Done: 1 client and 1 token imported, 0 clients and 0 tokens known before, ")
+    assert "1 client and 1 token left out" in done
     assert "  https://client.example.com/metadata: left out: client_id: Use only letters" in done
-    assert "  1 tokens left out: it has expired" in done
+    assert "  1 token left out: it has expired" in done
     assert errors.startswith("So far: ")
     assert "add 'oauth_toolkit' to CIAM_TOKEN['FOREIGN_TOKENS']" in errors
 
@@ -521,7 +521,7 @@ def test_it_says_how_many_sessions_end_earlier(site, user):
 
     output, errors = run("allauth")
 
-    assert "1 sessions end earlier than in the other system" in output
+    assert "1 session shorter than in the other system" in output
     assert errors == ""
 
 
@@ -543,7 +543,7 @@ def test_what_is_known_of_the_tokens_can_be_forgotten_when_the_move_is_over(site
     with pytest.raises(CommandError, match="Take 'oauth_toolkit' out of"):
         run("oauth_toolkit", "--forget")
     with without("oauth_toolkit"):
-        assert run("oauth_toolkit", "--forget")[0] == "Forgot 1 tokens of oauth_toolkit.\n"
+        assert run("oauth_toolkit", "--forget")[0] == "Forgot 1 token of oauth_toolkit.\n"
         assert json.loads(run("oauth_toolkit", "--forget", "--json")[0]) == {"forgotten": 0}
     assert RefreshToken.objects.exists()
 
@@ -554,7 +554,7 @@ def test_only_the_tokens_of_one_package_are_forgotten(site, user):
         run_import(package)
 
     with without("oauth_toolkit"):
-        assert run("oauth_toolkit", "--forget")[0] == "Forgot 1 tokens of oauth_toolkit.\n"
+        assert run("oauth_toolkit", "--forget")[0] == "Forgot 1 token of oauth_toolkit.\n"
 
     assert ForeignToken.objects.get().format == "allauth"
 
@@ -585,7 +585,7 @@ def test_a_refusing_database_is_reported_and_the_rest_can_be_done_later(site, us
 
     with monkeypatch.context() as patch:
         patch.setattr(importing, "adopt", lambda *args, **kwargs: retry.retry(refuse, using="default"))
-        with pytest.raises(CommandError, match=r"1 clients and 0 tokens imported.* Run it again to continue"):
+        with pytest.raises(CommandError, match=r"1 client and 0 tokens imported.* Run it again to continue"):
             run("oauth_toolkit")
 
     assert run_import(package)["tokens_imported"] == 1

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.management.commands import TokenCommand, add_json_option
+from django_ciam_token.management.wording import several
 from django_ciam_token.monitoring.erasure import erase_person
 from django_ciam_token.sessions.user import user_name, user_with_key
 
@@ -46,10 +47,9 @@ class Command(TokenCommand):
             raise CommandError("The database refused before all was done. Run it again to go on.") from error
         if options["json"]:
             self.write_json({"events": number, "dry_run": options["dry_run"]})
-        elif options["dry_run"]:
-            self.stdout.write(f"Would erase the person from {number} events.")
         else:
-            self.stdout.write(f"Erased the person from {number} events.")
+            done = "Would erase" if options["dry_run"] else "Erased"
+            self.stdout.write(f"{done} the person from {several(number, 'event')}.")
 
 
 def _name_of(key: str) -> str:

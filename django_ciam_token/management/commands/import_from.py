@@ -14,6 +14,7 @@ from django_ciam_token.errors import TemporarilyUnavailable, WrongSecrets
 from django_ciam_token.integrations.importing import BATCH_SIZE, Import, Source, Summary, forget
 from django_ciam_token.management.commands import WRONG_SECRETS, TokenCommand, add_json_option, count
 from django_ciam_token.management.instants import instant
+from django_ciam_token.management.wording import several
 from django_ciam_token.sessions.foreign import make_format
 
 # Seconds between two lines of progress.
@@ -130,11 +131,11 @@ class Command(TokenCommand):
         for remark in summary.remarks:
             self.stdout.write(f"  {remark}")
         for reason, number in sorted(summary.tokens_left_out.items()):
-            self.stdout.write(f"  {number} tokens left out: {reason}")
+            self.stdout.write(f"  {several(number, 'token')} left out: {reason}")
         if summary.tokens_shortened:
             self.stdout.write(
-                f"  {summary.tokens_shortened} sessions end earlier than in the other system, because of "
-                "SESSION_LIFETIME or the session lifetime of their client"
+                f"  {several(summary.tokens_shortened, 'session')} shorter than in the other system, "
+                "because of SESSION_LIFETIME or the session lifetime of their client"
             )
 
     def _forget(self, name: str, *, as_json: bool) -> None:
@@ -147,13 +148,17 @@ class Command(TokenCommand):
         if as_json:
             self.write_json({"forgotten": forgotten})
         else:
-            self.stdout.write(f"Forgot {forgotten} tokens of {name}.")
+            self.stdout.write(f"Forgot {several(forgotten, 'token')} of {name}.")
 
 
 def _text(summary: Summary) -> str:
     return (
-        f"{summary.clients_imported} clients and {summary.tokens_imported} tokens imported, "
-        f"{summary.clients_known} clients and {summary.tokens_known} tokens known before, "
-        f"{summary.clients_left_out} clients and {summary.tokens_left_out.total()} tokens left out, "
-        f"{summary.sessions_dropped} sessions dropped whose token has ended there."
+        f"{_both(summary.clients_imported, summary.tokens_imported)} imported, "
+        f"{_both(summary.clients_known, summary.tokens_known)} known before, "
+        f"{_both(summary.clients_left_out, summary.tokens_left_out.total())} left out, "
+        f"{several(summary.sessions_dropped, 'session')} dropped whose token has ended there."
     )
+
+
+def _both(clients: int, tokens: int) -> str:
+    return f"{several(clients, 'client')} and {several(tokens, 'token')}"

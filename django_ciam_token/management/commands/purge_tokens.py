@@ -11,6 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from django_ciam_token.errors import TemporarilyUnavailable
 from django_ciam_token.management.commands import TokenCommand, add_json_option, count
 from django_ciam_token.management.instants import duration
+from django_ciam_token.management.wording import several
 from django_ciam_token.purging import BATCH_SIZE, PurgeResult, purge
 
 # Seconds between two lines of progress.
@@ -88,8 +89,16 @@ class Command(TokenCommand):
 
 
 def _text(result: PurgeResult) -> str:
-    return (
-        f"{result.sessions} sessions, {result.revoked_access_tokens} records of revoked access tokens, "
-        f"{result.events} audit events, {result.signing_keys} signing keys, "
-        f"{result.foreign_tokens} records of imported tokens, {result.refusals} refused refreshes"
+    numbers = (
+        several(result.sessions, "session"),
+        several(
+            result.revoked_access_tokens,
+            "record of a revoked access token",
+            "records of revoked access tokens",
+        ),
+        several(result.events, "audit event"),
+        several(result.signing_keys, "signing key"),
+        several(result.foreign_tokens, "record of an imported token", "records of imported tokens"),
+        several(result.refusals, "refused refresh", "refused refreshes"),
     )
+    return ", ".join(numbers)

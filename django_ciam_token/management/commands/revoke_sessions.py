@@ -23,6 +23,7 @@ from django_ciam_token.management.commands import (
     operator_name,
 )
 from django_ciam_token.management.instants import instant, written
+from django_ciam_token.management.wording import several
 from django_ciam_token.models import RefreshToken, RevocationReason
 from django_ciam_token.sessions.criteria import SessionCriteria, select_revocable
 from django_ciam_token.sessions.revocation import revoke_sessions
@@ -158,4 +159,4 @@ def _describe(criteria: SessionCriteria) -> str:
 
 
 def _sessions(count: int) -> str:
-    return f"{count} session" if count == 1 else f"{count} sessions"
+    return several(count, "session")

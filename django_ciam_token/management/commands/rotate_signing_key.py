@@ -22,6 +22,7 @@ from django_ciam_token.management.commands import (
     operator_name,
 )
 from django_ciam_token.management.instants import duration, iso, written
+from django_ciam_token.management.wording import several
 from django_ciam_token.models import RefreshToken, SigningKey, SigningKeyState
 from django_ciam_token.models.client import longest_token_lifetime
 
@@ -161,12 +162,10 @@ def _count_recent(now: datetime) -> int:
 
 
 def _consequence(keys: int, sessions: int | None) -> str:
-    removed = "1 key" if keys == 1 else f"{keys} keys"
-    affected = {None: "all sessions, which can't be counted now,", 1: "1 session"}
-    whose = affected.get(sessions, f"{sessions} sessions")
+    whose = "all sessions, which can't be counted now," if sessions is None else several(sessions, "session")
     seconds = round(ciam_settings.PROCESS_CACHE_LIFETIME.total_seconds())
     return (
-        f"This removes {removed} from the JWK Set. The valid access tokens and id_tokens of {whose} are "
-        f"refused as soon as each process has read the keys again, within {seconds} seconds (restart them to "
-        "skip that); the sessions go on, and get new ones with their next refresh."
+        f"This removes {several(keys, 'key')} from the JWK Set. The valid access tokens and id_tokens of "
+        f"{whose} are refused as soon as each process has read the keys again, within {seconds} seconds "
+        "(restart them to skip that); the sessions go on, and get new ones with their next refresh."
     )
