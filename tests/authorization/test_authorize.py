@@ -639,9 +639,9 @@ def test_a_session_cookie_with_a_nul_is_none_and_is_taken_away(browser, applicat
     read = SessionStore._get_session_from_db
     monkeypatch.setattr(SessionStore, "_get_session_from_db", refuse_nul)
     # Within quotes a cookie may have any character.
-    browser.cookies.load('sessionid="\\000' + "a" * 32 + '"')
+    planted = 'sessionid="\\000' + "a" * 32 + '"'
 
-    response = browser.get(f"{path_}?{urlencode(parameters(application))}")
+    response = browser.get(f"{path_}?{urlencode(parameters(application))}", headers={"cookie": planted})
 
     assert response.status_code == (302 if path_ == AUTHORIZE else 200)
     assert response.cookies["sessionid"]["max-age"] == 0
