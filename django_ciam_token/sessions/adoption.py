@@ -126,11 +126,10 @@ def extend(sessions: Iterable[tuple[RefreshToken, LiveToken]]) -> None:
     ids = {session.client_id for session, _ in longer}
     clients = {client.pk: client for client in read_rows(Client.objects.using(using).filter(pk__in=ids))}
     extended = []
-    for session, expires_at in longer:
-        client, before = clients.get(session.client_id), session.expires_at
-        session.expires_at = expires_at
-        if client is not None:
-            session.expires_at = session.ends_at(client)
+    # A client that is deleted meanwhile takes its sessions with it.
+    for session, expires_at in ((session, end) for session, end in longer if session.client_id in clients):
+        before, session.expires_at = session.expires_at, expires_at
+        session.expires_at = session.ends_at(clients[session.client_id])
         if session.expires_at > before:
             extended.append(session)
     rows = RefreshToken.objects.using(using).filter(generation=FIRST_GENERATION, revoked_at=None)

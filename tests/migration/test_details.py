@@ -555,6 +555,7 @@ def test_only_the_tokens_of_one_package_are_forgotten(site, user):
 
     with without("oauth_toolkit"):
         assert run("oauth_toolkit", "--forget")[0] == "Forgot 1 token of oauth_toolkit.\n"
+        assert run("oauth_toolkit", "--forget")[0] == "Forgot 0 tokens of oauth_toolkit.\n"
 
     assert ForeignToken.objects.get().format == "allauth"
 
