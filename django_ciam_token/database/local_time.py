@@ -9,12 +9,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
-from django.utils.timezone import get_default_timezone, localtime, make_aware
-
-
-def is_aware(instant: datetime) -> bool:
-    """Tell whether an instant has a time zone, as all have with ``USE_TZ``."""
-    return instant.tzinfo is not None
+from django.utils.timezone import get_default_timezone, is_aware, localtime, make_aware
 
 
 def is_past(stored: datetime, now: datetime) -> bool:

@@ -155,10 +155,7 @@ class RotatingRequest(ABC):
 
     def _is_excused_elsewhere(self, reading: SessionReading) -> bool:
         """Tell whether other processes know of an outage that this one did not notice: then judge again."""
-        is_predecessor = self.presented.generation == reading.session.generation - 1
-        if self.tolerance().is_strict or not is_predecessor or self.number > 1:
-            return False
-        return outages.learn(self.using)
+        return self.number == 1 and self._may_be_excused(reading) and outages.learn(self.using)
 
     def _may_be_renewed(self, reading: SessionReading) -> bool:
         """Tell whether to look once more before a session ends because its last token came too late.
@@ -166,11 +163,14 @@ class RotatingRequest(ABC):
         The request that rotated it may have come out of a slow COMMIT just now, and be about to let the grace
         period begin: on a busy host that can take a moment.
         """
-        is_predecessor = self.presented.generation == reading.session.generation - 1
-        is_strict = self.tolerance().is_strict
-        if is_strict or not is_predecessor or self.number > len(LOOKS_AGAIN_AFTER):
+        if self.number > len(LOOKS_AGAIN_AFTER) or not self._may_be_excused(reading):
             return False
         return not is_late(reading, grace_period=_LONGEST_COMMIT)
+
+    def _may_be_excused(self, reading: SessionReading) -> bool:
+        """Tell whether the token is one that may come late: the predecessor, if its client is not strict."""
+        is_predecessor = self.presented.generation == reading.session.generation - 1
+        return is_predecessor and not self.tolerance().is_strict
 
     def _is_ahead_of(self, reading: SessionReading | None) -> bool:
         """Tell whether a genuine token is newer than what this node of the database knows."""

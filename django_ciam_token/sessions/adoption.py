@@ -125,9 +125,10 @@ def extend(sessions: Iterable[tuple[RefreshToken, LiveToken]]) -> None:
     using = write_database(RefreshToken)
     ids = {session.client_id for session, _ in longer}
     clients = {client.pk: client for client in read_rows(Client.objects.using(using).filter(pk__in=ids))}
-    extended = []
     # A client that is deleted meanwhile takes its sessions with it.
-    for session, expires_at in ((session, end) for session, end in longer if session.client_id in clients):
+    still_here = [(session, end) for session, end in longer if session.client_id in clients]
+    extended = []
+    for session, expires_at in still_here:
         before, session.expires_at = session.expires_at, expires_at
         session.expires_at = session.ends_at(clients[session.client_id])
         if session.expires_at > before:
